@@ -1,0 +1,172 @@
+"""The blocking twin of the bus, for programs without an event loop: the same verbs, run on a loop in a thread of its
+own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from visionbus.messaging.bus import DEFAULT_URL, Bus, connect
+from visionbus.messaging.errors import ClosedError
+from visionbus.messaging.retry import Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from types import TracebackType
+
+    from visionbus.messaging.message import Delivery, Message
+    from visionbus.messaging.subscription import Subscription
+
+T = TypeVar("T")
+
+
+def connect_blocking(url: str = DEFAULT_URL) -> BlockingBus:
+    """Make a bus whose verbs block, as in `with connect_blocking("sqlite:///visionbus.db") as bus`; errors as
+    `connect`.
+    """
+    return BlockingBus(url)
+
+
+class _Loop:
+    """An event loop in a thread; leases are extended there while the program's own code runs."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="visionbus-blocking", daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def run(self, work: Coroutine[object, object, T]) -> T:
+        """Run to the end, and return or raise what it does; an interrupt (Ctrl-C) cancels it, which loses nothing."""
+        if not self.running:
+            work.close()
+            raise ClosedError("the bus is closed: connect again")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except CancelledError:
+            raise ClosedError("the bus was closed meanwhile") from None
+        except BaseException:
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class BlockingBus:
+    """`Bus` with verbs that block; made by `connect_blocking`, used in `with`. May be used from several threads."""
+
+    def __init__(self, url: str) -> None:
+        self._bus: Bus = connect(url)
+        self._loop = _Loop()
+        self._closing = threading.Lock()
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """As `Bus.close`."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                self._loop.run(self._bus.close())
+            finally:
+                self._loop.stop()
+
+    def declare(self, topic: str, *subscriptions: str) -> None:
+        """As `Bus.declare`."""
+        self._loop.run(self._bus.declare(topic, *subscriptions))
+
+    def send(self, topic: str, *messages: Message) -> list[str]:
+        """As `Bus.send`."""
+        return self._loop.run(self._bus.send(topic, *messages))
+
+    def subscribe(
+        self,
+        topic: str,
+        subscription: str,
+        *,
+        ack_deadline: float = 60.0,
+        max_lease: float = 3600.0,
+        max_in_flight: int = 1000,
+        retry: Retry = Retry(),  # noqa: B008 (frozen)
+    ) -> BlockingSubscription:
+        """As `Bus.subscribe`."""
+        made = self._bus.subscribe(
+            topic,
+            subscription,
+            ack_deadline=ack_deadline,
+            max_lease=max_lease,
+            max_in_flight=max_in_flight,
+            retry=retry,
+        )
+        return BlockingSubscription(made, self._loop)
+
+
+class BlockingSubscription:
+    """`Subscription` with verbs that block; made by `BlockingBus.subscribe`, used in `with`."""
+
+    def __init__(self, subscription: Subscription, loop: _Loop) -> None:
+        self._subscription = subscription
+        self._loop = loop
+
+    @property
+    def ack_deadline(self) -> float:
+        """Seconds, as in force once entered."""
+        return self._subscription.ack_deadline
+
+    def __enter__(self) -> Self:
+        self._loop.run(self._subscription.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """As `Subscription.close`; nothing is left to do where the bus is closed."""
+        if self._loop.running:
+            self._loop.run(self._subscription.close())
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Delivery:
+        try:
+            return self._loop.run(self._subscription.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def receive(self, max_messages: int = 1, *, linger: float = 0.0, timeout: float | None = None) -> list[Delivery]:
+        """As `Subscription.receive`."""
+        return self._loop.run(self._subscription.receive(max_messages, linger=linger, timeout=timeout))
+
+    def ack(self, *deliveries: Delivery) -> None:
+        """As `Subscription.ack`."""
+        self._loop.run(self._subscription.ack(*deliveries))
+
+    def nack(self, *deliveries: Delivery, delay: float | None = None) -> None:
+        """As `Subscription.nack`."""
+        self._loop.run(self._subscription.nack(*deliveries, delay=delay))
+
+    def reject(self, *deliveries: Delivery, reason: str) -> None:
+        """As `Subscription.reject`."""
+        self._loop.run(self._subscription.reject(*deliveries, reason=reason))

@@ -1,0 +1,1 @@
+"""The drivers, one a module; none knows another."""

@@ -1,0 +1,63 @@
+"""The errors of messaging, one tree.
+
+    MessagingError
+    ├── NotFoundError        the topic or subscription is not declared
+    ├── ClosedError          used after close, or before `async with`
+    ├── UnavailableError     the broker cannot be reached or cannot write now; trying again later may help
+    ├── AccessError          the broker refuses this user, or the file its reader
+    ├── TooLargeError        a message over the size limit (also a ValueError)
+    ├── MissingExtraError    the client library of a scheme is not installed (also an ImportError)
+    └── SendError            some messages of a send are not confirmed, each for its own reason
+
+The caller's other mistakes are `ValueError` and `TypeError`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from visionbus.messaging.message import Message
+
+
+class MessagingError(Exception):
+    """Any failure of the message bus."""
+
+
+class NotFoundError(MessagingError):
+    """A topic or subscription that is not declared; `Bus.declare` makes it."""
+
+
+class ClosedError(MessagingError):
+    """A bus or subscription used after it was closed, or a subscription before it was entered."""
+
+
+class UnavailableError(MessagingError):
+    """The broker is out of reach or cannot take this now; the same call may succeed later."""
+
+
+class AccessError(MessagingError):
+    """The broker, or the file system, does not permit this to the present user."""
+
+
+class TooLargeError(MessagingError, ValueError):
+    """A message over the bus's size limit; nothing of the call was sent."""
+
+
+class MissingExtraError(MessagingError, ImportError):
+    """The client library for a URL's scheme is not installed; the text names the extra that brings it."""
+
+
+class SendError(MessagingError):
+    """Some messages of one send were not confirmed by the broker.
+
+    `unconfirmed` pairs each of those messages with its reason, in the order they were given. The others are on the
+    broker. An unconfirmed message may be there too: sending it again may make it arrive twice.
+    """
+
+    def __init__(self, unconfirmed: Sequence[tuple[Message, MessagingError]]) -> None:
+        self.unconfirmed = tuple(unconfirmed)
+        _, first = self.unconfirmed[0]
+        super().__init__(f"{len(self.unconfirmed)} messages are not confirmed, the first because: {first}")

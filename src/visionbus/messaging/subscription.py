@@ -1,0 +1,295 @@
+"""Subscription: a receiver's side of the bus, the same over every driver."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING, Self
+
+from visionbus.messaging.dead_letters import dead_letter, without_own
+from visionbus.messaging.errors import ClosedError, MessagingError, NotFoundError, SendError
+from visionbus.messaging.message import OWN_PREFIX, Delivery, delivery, received_message
+from visionbus.messaging.names import dead_letter_topic, topic_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable, Iterable
+    from types import TracebackType
+
+    from visionbus.messaging.driver import Driver, DriverSubscription
+    from visionbus.messaging.retry import Retry
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long, and how many at once: seconds and a count; `ValueError` for values out of range."""
+
+    ack_deadline: float
+    max_lease: float
+    max_in_flight: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.ack_deadline <= 600:
+            raise ValueError(f"ack_deadline is {self.ack_deadline}; it must be 1 to 600 seconds")
+        if not self.max_lease > 0:
+            raise ValueError(f"max_lease is {self.max_lease}; it must be more than 0 seconds")
+        if self.max_in_flight < 1:
+            raise ValueError(f"max_in_flight is {self.max_in_flight}; it must be at least 1")
+
+
+class Subscription:
+    """Messages of one subscription, handed out to this receiver; made by `Bus.subscribe`, used in `async with`.
+
+    Every delivery is to be settled: `ack` when its work is done and safe, `nack` to have it again later, `reject` to
+    have it among the dead letters. Until then its lease is extended while the event loop turns, up to `max_lease`
+    seconds. `async for` gives deliveries one by one, and ends when the subscription is closed.
+    """
+
+    def __init__(
+        self, driver: Driver, topic: str, name: str, limits: Limits, retry: Retry, forget: Callable[[Subscription], None]
+    ) -> None:
+        self.topic = topic
+        self.name = name
+        self.ack_deadline = limits.ack_deadline  # in force once entered
+        self._driver = driver
+        self._limits = limits
+        self._retry = retry
+        self._forget = forget
+        self._dead_topic = dead_letter_topic(topic, name)
+        self._attached: DriverSubscription | None = None
+        self._closed = False
+        self._turn = asyncio.Lock()  # one fetch at a time, receivers in the order they came
+        self._room = asyncio.Event()  # set when a place has become free, or on close
+        self._ready: dict[Hashable, Delivery] = {}  # fetched and not handed out: a batch being gathered, or a cancelled one
+        self._in_flight: dict[Hashable, tuple[float, Delivery]] = {}  # handed out: when max_lease ends (loop time), oldest first
+        self._burying: set[Hashable] = set()  # in flight, their dead letters being sent
+        self._expiry: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._closed or self._attached is not None:
+            raise ClosedError("a subscription is entered once: call bus.subscribe again")
+        try:
+            self._attached = await self._driver.attach(
+                self.topic,
+                self.name,
+                ack_deadline=self._limits.ack_deadline,
+                prefetch=self._limits.max_in_flight,
+                lost=self._lost,
+            )
+        except NotFoundError as error:
+            if fault := topic_fault(self.topic):
+                raise ValueError(fault) from error
+            raise
+        self.ack_deadline = self._attached.ack_deadline
+        self._expiry = asyncio.create_task(self._expire())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Send the acks that are held, and give back at once what is not acked; takes seconds at most."""
+        if self._closed:
+            return
+        self._closed = True
+        self._forget(self)
+        self._room.set()
+        if self._expiry:
+            self._expiry.cancel()
+        if self._attached:
+            await self._attached.close()
+        self._ready.clear()
+        self._in_flight.clear()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Delivery:
+        try:
+            (one,) = await self.receive()
+        except ClosedError:
+            if self._attached is None:
+                raise
+            raise StopAsyncIteration from None
+        return one
+
+    async def receive(
+        self,
+        max_messages: int = 1,
+        *,
+        linger: float = 0.0,
+        timeout: float | None = None,
+    ) -> list[Delivery]:
+        """Return 1 to `max_messages` deliveries as soon as there is one, or none after `timeout` seconds.
+
+        With `linger` it goes on gathering for so many seconds after the first message, until the batch is full or
+        `max_in_flight` is reached. Cancelled, it loses nothing. Raises `ClosedError` when the subscription is closed,
+        also meanwhile.
+        """
+        if max_messages < 1 or linger < 0 or (timeout is not None and timeout < 0):
+            raise ValueError("receive takes max_messages of at least 1, linger and timeout of at least 0")
+        self._attachment()
+        now = asyncio.get_running_loop().time
+        deadline = None if timeout is None else now() + timeout
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._turn.acquire()
+        except TimeoutError:
+            return []
+        try:
+            while not self._ready:
+                await self._gather(max_messages, deadline)
+                if deadline is not None and now() >= deadline:
+                    break
+            deadline = now() + linger
+            while 0 < len(self._ready) < max_messages and self._free_room() and now() < deadline:
+                await self._gather(max_messages - len(self._ready), deadline)
+            self._attachment()
+            return self._hand_out(max_messages)
+        finally:
+            self._turn.release()
+
+    async def ack(self, *deliveries: Delivery) -> None:
+        """Settle: these never come again to this subscription. Acking twice, or what was lost meanwhile, changes
+        nothing.
+        """
+        attached = self._attachment()
+        leases = [one.lease for one in deliveries if one.lease in self._in_flight]
+        await attached.ack(leases)
+        self._settled(leases)
+
+    async def nack(self, *deliveries: Delivery, delay: float | None = None) -> None:
+        """Have these again after `delay` seconds (None: as `Retry` says); after the last attempt they become dead
+        letters.
+        """
+        if delay is not None and not 0 <= delay < float("inf"):
+            raise ValueError(f"delay is {delay}; it must be a finite number of seconds, at least 0")
+        attached = self._attachment()
+        again: defaultdict[float, list[Hashable]] = defaultdict(list)
+        last = []
+        for one in self._held(deliveries):
+            if self._is_last(one):
+                last.append(one)
+            else:
+                again[self._retry.delay_after(one.attempt) if delay is None else delay].append(one.lease)
+        for seconds, leases in again.items():
+            await attached.nack(leases, seconds)
+            self._settled(leases)
+        await self._bury(last, f"given up: nacked at the last of {self._retry.max_attempts} attempts")
+
+    async def reject(self, *deliveries: Delivery, reason: str) -> None:
+        """Put these among the dead letters at once: published there with the reason first, then acked here.
+
+        Raises `ValueError` on a subscription of dead letters, which has no dead letters of its own.
+        """
+        self._attachment()
+        if not self._dead_topic:
+            raise ValueError(f"{self.topic} holds dead letters; these cannot be rejected again: ack or nack them")
+        await self._bury(self._held(deliveries), reason)
+
+    def _attachment(self) -> DriverSubscription:
+        if self._closed:
+            raise ClosedError(f"subscription {self.name!r} of {self.topic!r} is closed")
+        if self._attached is None:
+            raise ClosedError("the subscription is not open: use `async with bus.subscribe(...) as subscription`")
+        return self._attached
+
+    def _free_room(self) -> int:
+        return self._limits.max_in_flight - len(self._in_flight) - len(self._ready)
+
+    async def _gather(self, wanted: int, deadline: float | None) -> None:
+        """Put what the driver has into `_ready`, waiting until `deadline` for the first, or for room."""
+        attached = self._attachment()
+        left = None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())
+        if room := min(wanted, self._free_room()):
+            self._ready.update((one.lease, one) for one in await attached.fetch(room, left))
+            return
+        self._room.clear()
+        try:
+            async with asyncio.timeout(left):
+                await self._room.wait()
+        except TimeoutError:
+            return
+
+    def _hand_out(self, most: int) -> list[Delivery]:
+        batch = [self._ready.pop(lease) for lease in list(self._ready)[:most]]
+        if self._dead_topic:
+            batch = [_without_own(one) for one in batch]
+        ends = asyncio.get_running_loop().time() + self._limits.max_lease
+        self._in_flight.update((one.lease, (ends, one)) for one in batch)
+        return batch
+
+    def _is_last(self, one: Delivery) -> bool:
+        return self._dead_topic is not None and self._retry.is_last(one.attempt)
+
+    def _held(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
+        """Leave out what is settled, lost, on its way to the dead letters, or given twice."""
+        mine = {one.lease: one for one in deliveries if one.lease in self._in_flight}
+        return [one for lease, one in mine.items() if lease not in self._burying]
+
+    def _settled(self, leases: Iterable[Hashable]) -> None:
+        for lease in leases:
+            self._in_flight.pop(lease, None)
+        self._room.set()
+
+    def _lost(self, leases: Collection[Hashable]) -> None:
+        for lease in leases:
+            self._ready.pop(lease, None)
+        self._settled(leases)
+
+    async def _bury(self, deliveries: list[Delivery], reason: str) -> None:
+        """Publish dead letters, then ack what they were made of; what the broker did not confirm stays in flight."""
+        if not (deliveries and self._dead_topic):
+            return
+        letters = [dead_letter(one, self.topic, self.name, reason) for one in deliveries]
+        unconfirmed: set[int] = set()
+        failure = None
+        self._burying.update(one.lease for one in deliveries)
+        try:
+            await self._driver.send(self._dead_topic, letters)
+        except SendError as error:
+            failure = error
+            unconfirmed = {id(letter) for letter, _ in error.unconfirmed}
+        finally:
+            self._burying.difference_update(one.lease for one in deliveries)
+        buried = [one for one, letter in zip(deliveries, letters, strict=True) if id(letter) not in unconfirmed]
+        await self.ack(*buried)
+        if failure:
+            raise failure
+
+    async def _expire(self) -> None:
+        """Take back what is not settled within `max_lease`, for as long as the subscription is open."""
+        now = asyncio.get_running_loop().time
+        while True:
+            oldest = next(iter(self._in_flight.values()), None)
+            await asyncio.sleep(oldest[0] - now() if oldest else self._limits.max_lease)
+            over = [one for _, one in takewhile(lambda held: held[0] <= now(), self._in_flight.values())]
+            try:
+                await self._take_back(self._held(over))
+            except MessagingError as error:
+                log.warning("what ran out of max_lease on %s cannot be taken back yet: %s", self.topic, error)
+                await asyncio.sleep(1.0)
+
+    async def _take_back(self, over: list[Delivery]) -> None:
+        """Count an attempt for each: the last one makes a dead letter, any other comes again at once."""
+        if over:
+            log.warning("%d messages of %s were not settled within %g s", len(over), self.topic, self._limits.max_lease)
+        again = [one.lease for one in over if not self._is_last(one)]
+        await self._attachment().nack(again, 0.0)
+        self._settled(again)
+        reason = f"given up: not settled within {self._limits.max_lease:g} s at the last of {self._retry.max_attempts}
+        attempts" await self._bury([one for one in over if self._is_last(one)], reason)
+
+
+def _without_own(one: Delivery) -> Delivery:
+    message = one.message
+    if not any(name.startswith(OWN_PREFIX) for name in message.attributes):
+        return one
+    stripped = received_message(message.data, message.key, without_own(message.attributes))
+    return delivery(stripped, one.id, one.published, one.attempt, one.lease)

@@ -1,0 +1,85 @@
+"""A data set as one value: pixels, labels, and the names of the classes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from visionbus.vision.errors import DatasetError
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled images of one shape, all in memory.
+
+    Attributes:
+        images: uint8 [image, height, width, channel], channel 1 (grey) or 3 (RGB).
+        labels: int64 [image], each an index into `classes`.
+        classes: the names, in the order of the labels.
+        names: where each image came from, in the order of the images; empty where it is not known.
+
+    Raises:
+        DatasetError: when these do not fit together.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not belong together."""
+        if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[3] not in {1, 3}:
+            raise DatasetError(
+                f"images must be uint8 [image, height, width, 1 or 3], not {self.images.dtype} {self.images.shape}"
+            )
+        if self.labels.dtype != np.int64 or self.labels.shape != self.images.shape[:1]:
+            raise DatasetError(
+                f"labels must be int64, one for each of the {len(self.images)} images, "
+                f"not {self.labels.dtype} {self.labels.shape}"
+            )
+        if len(set(self.classes)) != len(self.classes):
+            raise DatasetError(f"class names must differ from each other: {self.classes}")
+        if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+            raise DatasetError(
+                f"labels run from {self.labels.min()} to {self.labels.max()}, "
+                f"but there are {len(self.classes)} classes: labels must be indices into the classes"
+            )
+        if self.names and len(self.names) != len(self.images):
+            raise DatasetError(f"{len(self.names)} names for {len(self.images)} images: give one each, or none")
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.labels)
+
+    def subset(self, indices: npt.NDArray[np.intp]) -> "Dataset":
+        """Take the images at `indices`, in that order, with all the classes."""
+        names = tuple(self.names[i] for i in indices) if self.names else ()
+        return Dataset(self.images[indices], self.labels[indices], self.classes, names)
+
+
+def split(dataset: Dataset, fraction: float, *, seed: int = 0) -> tuple[Dataset, Dataset]:
+    """Split off a part in which each class has the same share as in the whole.
+
+    Args:
+        dataset: what to split.
+        fraction: the part's share of each class, above 0 and below 1. A class of two images or more keeps at least
+            one on either side; a class of one image stays in the rest.
+        seed: the same seed gives the same split.
+
+    Returns:
+        The rest and the part, each in the order of `dataset`.
+
+    Raises:
+        ValueError: when `fraction` is out of range.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction must be above 0 and below 1, not {fraction}")
+    generator = np.random.default_rng(seed)
+    chosen = np.zeros(len(dataset), dtype=bool)
+    for label in range(len(dataset.classes)):
+        members = np.flatnonzero(dataset.labels == label)
+        wanted = min(max(round(len(members) * fraction), 1), len(members) - 1)
+        if wanted > 0:
+            chosen[generator.permutation(members)[:wanted]] = True
+    return dataset.subset(np.flatnonzero(~chosen)), dataset.subset(np.flatnonzero(chosen))

@@ -1,0 +1,102 @@
+"""Fashion-MNIST: finds its four files on this machine, or fetches them.
+
+Xiao, Rasul, Vollgraf: Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms (2017).
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+
+from visionbus.vision.datasets import fetch, idx
+from visionbus.vision.datasets.dataset import Dataset
+from visionbus.vision.errors import DatasetError
+
+CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+#: SHA-256 of each file as unpacked: the publisher's and Debian's archives differ, what is in them does not.
+SHA256: Mapping[str, str] = MappingProxyType(
+    {
+        "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    }
+)
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+FOLDER_VARIABLE = "VISIONBUS_DATA"
+
+Part = Literal["train", "test"]
+
+
+def fashion_mnist(part: Part = "train", *, folder: Path | None = None) -> Dataset:
+    """Load the 60,000 training or the 10,000 test images, uint8 [n, 28, 28, 1].
+
+    They are looked for in `folder` (and there alone, if given), in the folder that the environment variable
+    VISIONBUS_DATA names, in the cache, in Debian's package; then fetched into the cache. SHA-256 is always checked.
+
+    Raises:
+        DatasetError: when they are nowhere to be had, or a file outside of the cache is damaged.
+    """
+    prefix = {"train": "train", "test": "t10k"}[part]
+    images = idx.parse(_content(f"{prefix}-images-idx3-ubyte", folder), f"{prefix}-images-idx3-ubyte")
+    labels = idx.parse(_content(f"{prefix}-labels-idx1-ubyte", folder), f"{prefix}-labels-idx1-ubyte")
+    return Dataset(images[..., np.newaxis], labels.astype(np.int64), CLASSES)
+
+
+def cache_folder() -> Path:
+    """Where fetched files are kept: under XDG_CACHE_HOME, or ~/.cache."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "visionbus" / "fashion-mnist"
+
+
+def _content(name: str, folder: Path | None) -> bytes:
+    """Find one file wherever it lies, unpacked and checked."""
+    for path in _candidates(name, folder):
+        content = idx.read_bytes(path)
+        if hashlib.sha256(content).hexdigest() == SHA256[name]:
+            return content
+        raise DatasetError(f"{path} is not Fashion-MNIST's (its SHA-256 differs): replace or remove it")
+    if folder is not None:
+        raise DatasetError(f"{folder} holds no {name}.gz: name the folder in which Fashion-MNIST's four files lie")
+    return _cached(name)
+
+
+def _candidates(name: str, folder: Path | None) -> Iterator[Path]:
+    """Name the existing files that could be it, outside of the cache, the first choice first."""
+    variable = os.environ.get(FOLDER_VARIABLE)
+    folders = [Path(variable), Path(variable) / "fashion-mnist"] if variable else []
+    for place in [folder] if folder is not None else [*folders, DEBIAN]:
+        for path in (place / f"{name}.gz", place / name):
+            if path.is_file():
+                yield path
+
+
+def _cached(name: str) -> bytes:
+    """Take the file from the cache; fetch all four again where it is missing or damaged."""
+    path = cache_folder() / f"{name}.gz"
+    for attempt in ("as it lies", "fetched"):
+        if attempt == "fetched":
+            fetch.fetch(SHA256, path.parent)
+        try:
+            content = idx.read_bytes(path)
+        except DatasetError:
+            continue
+        if hashlib.sha256(content).hexdigest() == SHA256[name]:
+            return content
+    raise DatasetError(f"{path} is damaged again after fetching: is the disk full?")
