@@ -24,9 +24,7 @@ T = TypeVar("T")
 
 
 def connect_blocking(url: str = DEFAULT_URL) -> BlockingBus:
-    """Make a bus whose verbs block, as in `with connect_blocking("sqlite:///visionbus.db") as bus`; errors as
-    `connect`.
-    """
+    """Give a bus whose verbs block, to be used in `with`; URLs and errors are those of `connect`."""
     return BlockingBus(url)
 
 

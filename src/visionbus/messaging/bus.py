@@ -141,6 +141,6 @@ class Bus:
                 raise TypeError(f"message {index} is {type(message).__name__}; send takes Message values")
             if message.size > self.max_message_bytes:
                 raise TooLargeError(
-                    f"message {index} of {len(messages)} has {message.size:,} bytes, more than {self.max_message_bytes:,}; "
-                    "nothing of this call was sent: send less, or raise max_message_bytes in the URL where the broker allows it"
+                    f"message {index} of {len(messages)} has {message.size:,} bytes, over {self.max_message_bytes:,}: "
+                    "send less, or raise max_message_bytes where the broker allows it; nothing of this call was sent"
                 )

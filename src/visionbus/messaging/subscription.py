@@ -50,7 +50,13 @@ class Subscription:
     """
 
     def __init__(
-        self, driver: Driver, topic: str, name: str, limits: Limits, retry: Retry, forget: Callable[[Subscription], None]
+        self,
+        driver: Driver,
+        topic: str,
+        name: str,
+        limits: Limits,
+        retry: Retry,
+        forget: Callable[[Subscription], None],
     ) -> None:
         self.topic = topic
         self.name = name
@@ -64,8 +70,8 @@ class Subscription:
         self._closed = False
         self._turn = asyncio.Lock()  # one fetch at a time, receivers in the order they came
         self._room = asyncio.Event()  # set when a place has become free, or on close
-        self._ready: dict[Hashable, Delivery] = {}  # fetched and not handed out: a batch being gathered, or a cancelled one
-        self._in_flight: dict[Hashable, tuple[float, Delivery]] = {}  # handed out: when max_lease ends (loop time), oldest first
+        self._ready: dict[Hashable, Delivery] = {}  # fetched, not handed out: gathered for a batch
+        self._in_flight: dict[Hashable, tuple[float, Delivery]] = {}  # handed out: its end (loop time), oldest first
         self._burying: set[Hashable] = set()  # in flight, their dead letters being sent
         self._expiry: asyncio.Task[None] | None = None
 
@@ -283,8 +289,8 @@ class Subscription:
         again = [one.lease for one in over if not self._is_last(one)]
         await self._attachment().nack(again, 0.0)
         self._settled(again)
-        reason = f"given up: not settled within {self._limits.max_lease:g} s at the last of {self._retry.max_attempts}
-        attempts" await self._bury([one for one in over if self._is_last(one)], reason)
+        reason = f"given up: the last of {self._retry.max_attempts} attempts took over {self._limits.max_lease:g} s"
+        await self._bury([one for one in over if self._is_last(one)], reason)
 
 
 def _without_own(one: Delivery) -> Delivery:
