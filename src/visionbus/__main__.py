@@ -1,0 +1,5 @@
+"""`python -m visionbus`: the command line."""
+
+from visionbus.cli import main
+
+main()
