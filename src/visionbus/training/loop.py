@@ -1,40 +1,51 @@
 """The training loop: shows a network its images, a few times over."""
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from visionbus.training.augment import Augment
-from visionbus.vision.datasets import Dataset
+from visionbus.training.classifier import as_tensor
+from visionbus.vision import Dataset
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is fitted.
+    """How a network is fitted: SGD with Nesterov's momentum, under a rate that rises and falls once.
 
     Attributes:
         epochs: how often each image is shown.
         batch: images a step.
         rate: the learning rate at its peak.
-        warmup: the share of the steps in which the rate rises, linearly from 0; it then falls linearly to 0.
-        momentum: Nesterov's.
-        decay: weight decay, of convolutions and the head.
-        smoothing: label smoothing.
+        warmup: the share of the steps in which the rate rises, linearly from 0; then it falls linearly to 0.
+        momentum: 0 to 1.
+        decay: weight decay, of the convolutions and the head.
+        smoothing: label smoothing, 0 to 1.
         augment: random changes to the images.
     """
 
     epochs: int = 7
     batch: int = 250
-    rate: float = 0.1
+    rate: float = 0.2
     warmup: float = 0.25
     momentum: float = 0.9
-    decay: float = 5e-4
+    decay: float = 1e-3
     smoothing: float = 0.1
     augment: Augment = field(default_factory=Augment)
+
+    def steps(self, images: int) -> int:
+        """Count the steps that so many images take."""
+        return self.epochs * math.ceil(images / self.batch)
+
+    def rate_at(self, done: float) -> float:
+        """Give the learning rate when the share `done` of all steps, 0 to 1, is done."""
+        return self.rate * min(done / self.warmup if self.warmup else 1.0, (1 - done) / (1 - self.warmup))
 
 
 @dataclass(frozen=True)
@@ -43,62 +54,69 @@ class Epoch:
 
     Attributes:
         number: from 1.
+        of: how many there will be.
+        images: it showed.
         loss: the mean over its images.
-        accuracy: on the augmented training images as they were shown, 0 to 1.
+        accuracy: on the images as they were shown, while they were learnt, 0 to 1.
         seconds: it took.
     """
 
     number: int
+    of: int
+    images: int
     loss: float
     accuracy: float
     seconds: float
 
+    @property
+    def left(self) -> float:
+        """Seconds that the epochs to come will take, if they are like this one."""
+        return self.seconds * (self.of - self.number)
 
-def fit(
-    network: nn.Module,
-    dataset: Dataset,
-    recipe: Recipe,
-    *,
-    fabric: Fabric,
-    seed: int,
-    report: Callable[[Epoch], None] = lambda _epoch: None,
-) -> None:
-    """Train `network` in place; `report` is called after each epoch."""
+
+class Observer(Protocol):
+    """Who is told how a fit comes along."""
+
+    def step(self) -> None:
+        """Told after each step."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Told after each epoch."""
+
+
+def fit(network: nn.Module, dataset: Dataset, recipe: Recipe, *, fabric: Fabric, seed: int, observer: Observer) -> None:
+    """Train `network` in place on all of `dataset`: same seed, same order and same changes to the images."""
     generator = torch.Generator().manual_seed(seed)
-    images = fabric.to_device(torch.from_numpy(dataset.images))
-    labels = fabric.to_device(torch.from_numpy(dataset.labels))
+    images, labels = (fabric.to_device(as_tensor(array)) for array in (dataset.images, dataset.labels))
     model, optimizer = fabric.setup(network, _optimizer(network, recipe))
     model.train()
-    steps = recipe.epochs * -(-len(dataset) // recipe.batch)
-    step = 0
+    steps, step = recipe.steps(len(dataset)), 0
     for number in range(1, recipe.epochs + 1):
         began = time.monotonic()
-        loss_sum = torch.zeros((), device=fabric.device)
-        right = torch.zeros((), device=fabric.device)
-        for chosen in _batches(len(dataset), recipe.batch, generator):
+        loss_sum, right = torch.zeros(2, device=fabric.device)
+        for chosen in torch.randperm(len(dataset), generator=generator).split(recipe.batch):
             for group in optimizer.param_groups:
-                group["lr"] = recipe.rate * _triangle(step / steps, recipe.warmup)
-            shown = recipe.augment(images[chosen], generator)
-            logits = model(shown)
-            loss = nn.functional.cross_entropy(logits, labels[chosen], label_smoothing=recipe.smoothing)
+                group["lr"] = recipe.rate_at(step / steps)
+            truth = labels[chosen]
+            logits = model(recipe.augment(images[chosen], generator))
+            loss = nn.functional.cross_entropy(logits, truth, label_smoothing=recipe.smoothing)
             fabric.backward(loss)
             optimizer.step()
             optimizer.zero_grad()
             step += 1
-            loss_sum += loss.detach() * len(shown)
-            right += (logits.detach().argmax(1) == labels[chosen]).sum()
-        size = len(dataset)
-        report(Epoch(number, loss_sum.item() / size, right.item() / size, time.monotonic() - began))
+            loss_sum += loss.detach() * len(chosen)
+            right += (logits.detach().argmax(dim=1) == truth).sum()
+            observer.step()
+        shown = len(dataset)
+        spent = time.monotonic() - began
+        observer.epoch(Epoch(number, recipe.epochs, shown, loss_sum.item() / shown, right.item() / shown, spent))
 
 
-def _optimizer(network, recipe):
-    decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
-    rest = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
-    return torch.optim.SGD([{'params': decayed, 'weight_decay': recipe.decay}, {'params': rest}], lr=recipe.rate, momentum=recipe.momentum, nesterov=True)
-
-def _batches(size, batch, generator):
-    order = torch.randperm(size, generator=generator)
-    yield from order.split(batch)
-
-def _triangle(done, warmup):
-    return min(done / warmup if warmup else 1.0, (1 - done) / (1 - warmup))
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Decay what multiplies, not what is added."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": recipe.decay},
+        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=True)

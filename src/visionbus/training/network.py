@@ -4,20 +4,26 @@ import copy
 import math
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from visionbus.vision import Input
+
+_MOST_STAGES = 5
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The network's shape; its parameters are about `9 * sum(a * b)` over neighbouring convolutions.
+    """The network's shape.
 
     Attributes:
         classes: how many there are.
         channels: of the images, 1 or 3.
-        widths: channels of each stage; a stage halves height and width.
-        scale: what the logits are multiplied by, so that a fresh network starts out unsure.
+        widths: the channels of each stage; a stage halves height and width.
+        scale: what the logits are multiplied by, so that a fresh network is unsure of everything.
     """
 
     classes: int
@@ -25,15 +31,22 @@ class NetworkConfig:
     widths: tuple[int, ...] = (32, 64, 128)
     scale: float = 0.125
 
+    @classmethod
+    def for_images(cls, spec: Input, classes: int) -> "NetworkConfig":
+        """Choose as many stages as leave a few pixels a side: 3 for 28 pixels, 4 for 64, 5 at most."""
+        side = min(spec.height, spec.width)
+        stages = min(max(int(math.log2(side / 3.5)), 1), _MOST_STAGES)
+        return cls(classes, spec.channels, tuple(min(32 * 2**stage, 256) for stage in range(stages)))
+
 
 class Stage(nn.Module):
-    """Two 3x3 convolutions, half the size between them: most of the work is done on the small side."""
+    """Two 3x3 convolutions, and half the size between them, so that most of the work is done on the small side."""
 
     def __init__(self, channels: int, width: int) -> None:
         """Build the layers for `channels` in and `width` out."""
         super().__init__()
         self.enter = nn.Conv2d(channels, width, 3, padding=1, bias=False)
-        self.pool = nn.MaxPool2d(2)
+        self.pool = nn.MaxPool2d(2, ceil_mode=False)
         self.enter_norm = _norm(width)
         self.refine = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.refine_norm = _norm(width)
@@ -42,7 +55,29 @@ class Stage(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map float [n, channels, height, width] to [n, width, height // 2, width // 2]."""
         features = self.activation(self.enter_norm(self.pool(self.enter(features))))
-        return self.activation(self.refine_norm(self.refine(features)))
+        features = self.activation(self.refine_norm(self.refine(features)))
+        return features
+
+
+class FusedStage(nn.Module):
+    """A trained stage without batch norms: each is a factor and a sum, and so moves into the convolution before it.
+
+    Through max pooling it moves because its factor is positive, see `_norm`; the activation, which never falls, moves
+    there as well, next to the convolution, where runtimes do both in one pass.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        """Take the weights of `stage`, which must be in evaluation mode."""
+        super().__init__()
+        self.enter = fuse_conv_bn_eval(stage.enter, stage.enter_norm)
+        self.refine = fuse_conv_bn_eval(stage.refine, stage.refine_norm)
+        self.pool = stage.pool
+        self.activation = stage.activation
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Do what the stage did."""
+        features = self.pool(self.activation(self.enter(features)))
+        return self.activation(self.refine(features))
 
 
 class Network(nn.Module):
@@ -58,18 +93,43 @@ class Network(nn.Module):
         self.register_buffer("mean", torch.zeros(config.channels))
         self.register_buffer("deviation", torch.ones(config.channels))
         channels = (config.channels, *config.widths)
-        self.stages = nn.Sequential(*(Stage(a, b) for a, b in zip(channels, config.widths, strict=False)))
+        self.stages = nn.Sequential(*(Stage(*pair) for pair in zip(channels[:-1], config.widths, strict=True)))
         self.head = nn.Linear(config.widths[-1], config.classes, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map uint8 [n, height, width, channel] to float [n, classes]."""
+        """Map uint8 [n, height, width, channel] to float [n, class]."""
         pixels = (images.float() - self.mean) / self.deviation
-        features = self.stages(pixels.permute(0, 3, 1, 2))
-        return self.head(torch.amax(features, dim=(2, 3))) * self.config.scale
+        features: Tensor = self.stages(pixels.permute(0, 3, 1, 2))
+        logits: Tensor = self.head(torch.amax(features, dim=(2, 3)))
+        return logits * self.config.scale
+
+    def normalise_by(self, images: npt.NDArray[np.uint8]) -> None:
+        """Take mean and deviation of each channel from images uint8 [image, height, width, channel]."""
+        values = np.arange(256)
+        for channel in range(self.config.channels):
+            counts = np.bincount(images[..., channel].ravel(), minlength=256)
+            mean = np.average(values, weights=counts)
+            self.mean[channel] = mean
+            self.deviation[channel] = max(np.sqrt(np.average((values - mean) ** 2, weights=counts)), 1.0)
+
+    def fused(self) -> "Network":
+        """Give a copy in evaluation mode that computes the same with fewer layers; it cannot be trained."""
+        network = copy.deepcopy(self).eval()
+        network.stages = nn.Sequential(*(FusedStage(stage) for stage in network.stages if isinstance(stage, Stage)))
+        return network
+
+
+def build(config: NetworkConfig, images: npt.NDArray[np.uint8], *, seed: int) -> Network:
+    """Make a fresh network for images like these, uint8 [image, height, width, channel]: same seed, same weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = Network(config)
+    network.normalise_by(images)
+    return network.to(memory_format=torch.channels_last)
 
 
 def _norm(width: int) -> nn.BatchNorm2d:
-    """Batch norm that shifts but never scales, so that its factor is positive and moves through max pooling."""
+    """Batch norm that learns to shift but not to scale: the convolution does, and so its factor stays positive."""
     norm = nn.BatchNorm2d(width)
     norm.weight.requires_grad_(requires_grad=False)
     return norm

@@ -1,0 +1,44 @@
+"""Brings every kind of pixel to plain grey or RGB."""
+
+import numpy as np
+from PIL import Image
+
+from visionbus.vision.errors import ImageError
+from visionbus.vision.images.input import Mode
+
+_ALPHA = {"LA", "La", "PA", "RGBA", "RGBa"}
+_SIXTEEN = {"I;16", "I;16L", "I;16B", "I;16N"}
+_NO_RANGE = {"I", "F"}
+
+
+def plain(image: Image.Image, mode: Mode) -> Image.Image:
+    """Convert to `mode`: alpha over white, 16 bits scaled to 8.
+
+    Raises:
+        ImageError: when the pixels have no known range.
+    """
+    if image.mode == mode and "transparency" not in image.info:
+        return image
+    if image.mode in _NO_RANGE:
+        raise ImageError("its pixels are 32-bit numbers without a known range: convert it to 8 or 16 bits first")
+    if image.mode in _SIXTEEN:
+        image = _scaled(image)
+    if image.mode in _ALPHA or "transparency" in image.info:
+        image = _over_white(image)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _scaled(image: Image.Image) -> Image.Image:
+    """Scale 0..65535 to 0..255, rounded; the one transparent value, if any, becomes white."""
+    values = np.asarray(image).astype(np.uint32)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        values[values == transparent] = 65535
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    image = image.convert("RGBA")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(image, mask=image.getchannel("A"))
+    return white

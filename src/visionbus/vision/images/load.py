@@ -1,0 +1,138 @@
+"""From the bytes of an image file, or raw pixels, to what a model wants."""
+
+import logging
+from io import BytesIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from visionbus.vision.errors import ImageError
+from visionbus.vision.images.colour import plain
+from visionbus.vision.images.formats import Limits, open_image, quiet, refusing
+from visionbus.vision.images.input import Input, Mode
+from visionbus.vision.images.orientation import turn
+
+_LIMITS = Limits()
+_SHRUNK = 2048
+_QUALITY = 90
+_GAP = 3.0  # how much larger than wanted a quick first reduction leaves a picture, before the exact one
+_log = logging.getLogger(__name__)
+
+
+def load(data: bytes, spec: Input, *, limits: Limits = _LIMITS) -> npt.NDArray[np.uint8]:
+    """Decode an image file (PNG, JPEG, WebP, GIF, BMP, TIFF) and fit it to `spec`.
+
+    Greyscale and colour are converted to each other, alpha is laid over white, 16 bits are scaled to 8, EXIF
+    orientation is applied. Of an animation the first frame is taken, and a warning logged.
+
+    Returns:
+        uint8 [height, width, channel], 0 to 255, of `spec.shape`; may be read-only.
+
+    Raises:
+        ImageError: when it is too large, cut short, damaged, or no image of these formats.
+    """
+    image = _decode(data, spec.mode, (spec.width, spec.height), limits)
+    if image.size != (spec.width, spec.height):
+        image = _fitted(image, spec)
+    return np.frombuffer(image.tobytes(), dtype=np.uint8).reshape(spec.shape)
+
+
+def raw(data: bytes, shape: str, spec: Input) -> npt.NDArray[np.uint8]:
+    """Take raw pixels as they are, when they have the shape that `spec` asks for.
+
+    Args:
+        data: one byte a number: rows, then columns, then channels, the last fastest.
+        shape: `height,width,channels`, as in `28,28,1`.
+        spec: what the model wants.
+
+    Returns:
+        uint8 [height, width, channel], a read-only view of `data`.
+
+    Raises:
+        ImageError: when `shape` is malformed or is not the model's, or `data` has another length.
+    """
+    height, width, channels = spec.shape
+    if shape.replace(" ", "") != f"{height},{width},{channels}":
+        raise ImageError(
+            f"raw pixels of shape {shape!r}, but the model wants {height},{width},{channels}: send that, or image files"
+        )
+    if len(data) != height * width * channels:
+        raise ImageError(f"raw pixels of shape {shape} are {height * width * channels} bytes, not {len(data)}")
+    return np.frombuffer(data, dtype=np.uint8).reshape(spec.shape)
+
+
+def shrink(data: bytes, *, limits: Limits = _LIMITS) -> bytes:
+    """Make a JPEG of at most 2,048 pixels a side of an image file, upright, alpha over white, grey if it was grey.
+
+    Raises:
+        ImageError: as `load`.
+    """
+    image = open_image(data, limits)
+    mode: Mode = "L" if image.mode in {"1", "L", "LA", "I;16", "I;16B"} else "RGB"
+    image = _decode(data, mode, (_SHRUNK, _SHRUNK), limits)
+    image.thumbnail((_SHRUNK, _SHRUNK), Image.Resampling.LANCZOS, reducing_gap=_GAP)
+    file = BytesIO()
+    image.save(file, "JPEG", quality=_QUALITY)
+    return file.getvalue()
+
+
+def _decode(data: bytes, mode: Mode, wanted: tuple[int, int], limits: Limits) -> Image.Image:
+    """Decode to `mode`, upright; a JPEG much larger than `wanted` (width, height) at a fraction of its size."""
+    image = open_image(data, limits)
+    name = image.format or "image"
+    with refusing(name):
+        if isinstance(image, JpegImageFile):
+            side = max(wanted) * 2  # twice: the rest is left to the filter; square: it may yet be turned
+            image.draft(mode, (side, side))
+        _read_pixels(image)
+        if _is_animated(image):
+            _log.warning("of an animation or a file of several pages, the first alone is looked at")
+        turned = turn(image)
+        upright = plain(image, mode)
+        return upright if turned is None else upright.transpose(turned)
+
+
+def _read_pixels(image: ImageFile) -> None:
+    """Decode the first frame."""
+    if isinstance(image, TiffImageFile):
+        with quiet():
+            image.load()
+    else:
+        image.load()
+
+
+def _is_animated(image: ImageFile) -> bool:
+    """See whether more frames follow the first."""
+    if isinstance(image, PngImageFile | JpegImageFile):  # a quick answer for the common formats
+        return bool(getattr(image, "is_animated", False))
+    with quiet():
+        return getattr(image, "n_frames", 1) > 1
+
+
+def _fitted(image: Image.Image, spec: Input) -> Image.Image:
+    """Bring a plain picture to the size of `spec`, in the way it asks for."""
+    size = (spec.width, spec.height)
+    filtering = Image.Resampling[spec.filter.upper()]
+    if spec.fit == "stretch":
+        return image.resize(size, filtering, reducing_gap=_GAP)
+    if spec.fit == "crop":
+        return image.resize(size, filtering, box=_middle(image.size, size), reducing_gap=_GAP)
+    scale = min(spec.width / image.width, spec.height / image.height)
+    inner = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
+    padded = Image.new(spec.mode, size)
+    padded.paste(
+        image.resize(inner, filtering, reducing_gap=_GAP), ((spec.width - inner[0]) // 2, (spec.height - inner[1]) // 2)
+    )
+    return padded
+
+
+def _middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Give the largest box in the middle of `size` with the proportions of `wanted` (both width, height)."""
+    scale = min(size[0] / wanted[0], size[1] / wanted[1])
+    left, top = (size[0] - wanted[0] * scale) / 2, (size[1] - wanted[1] * scale) / 2
+    return (left, top, size[0] - left, size[1] - top)

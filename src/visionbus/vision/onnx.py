@@ -1,0 +1,127 @@
+"""Runs a model from one self-describing .onnx file."""
+
+import hashlib
+from collections.abc import Mapping
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from visionbus.vision.errors import ModelError
+from visionbus.vision.images import Input
+from visionbus.vision.metadata import Metadata
+
+IMAGES = "images"
+LOGITS = "logits"
+
+# A larger batch is run in parts of so many images: what they need stays in the processor's cache, and memory bounded.
+_MOST = 64
+
+
+def default_model() -> Path:
+    """Give the path of the Fashion-MNIST model that the package ships."""
+    with as_file(files("visionbus.vision") / "models" / "fashion-mnist.onnx") as path:
+        return path
+
+
+class OnnxModel:
+    """A `Model` that ONNX Runtime runs on the processor. May be called from any thread."""
+
+    def __init__(self, path: Path, *, threads: int = 1) -> None:
+        """Load and check the file.
+
+        Args:
+            path: the .onnx file.
+            threads: how many a batch is spread over; workers use one each, and as many workers as cores.
+
+        Raises:
+            ModelError: when the file is missing, damaged, or not one that visionbus made.
+        """
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise ModelError(f"cannot read the model {path} ({error.strerror}): name an .onnx file") from error
+        self._session = _session(content, path, threads)
+        try:
+            self._metadata = Metadata.from_properties(self._session.get_modelmeta().custom_metadata_map)
+            _check(self._session, self._metadata)
+        except ModelError as error:
+            raise ModelError(f"{path} is not a model for visionbus: {error}") from error
+        self._version = hashlib.sha256(content).hexdigest()[:12]
+
+    @property
+    def name(self) -> str:
+        """What requests call the model."""
+        return self._metadata.name
+
+    @property
+    def version(self) -> str:
+        """The first 12 hexadecimal digits of the file's SHA-256."""
+        return self._version
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the logits."""
+        return self._metadata.classes
+
+    @property
+    def input(self) -> Input:
+        """What the model wants to be shown."""
+        return self._metadata.input
+
+    @property
+    def figures(self) -> Mapping[str, object]:
+        """How it was measured when it was made; JSON values."""
+        return self._metadata.figures
+
+    @property
+    def provenance(self) -> Mapping[str, object]:
+        """How it was made; JSON values."""
+        return self._metadata.provenance
+
+    def logits(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Classify uint8 [image, height, width, channel]; gives float32 [image, class]."""
+        if len(batch) <= _MOST:
+            return self._run(batch)
+        return np.concatenate([self._run(batch[start : start + _MOST]) for start in range(0, len(batch), _MOST)])
+
+    def warm_up(self) -> None:
+        """Run once at the largest size, so that the first real batch finds memory taken and code loaded."""
+        self._run(np.zeros((_MOST, *self.input.shape), dtype=np.uint8))
+
+    def _run(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        (logits,) = self._session.run([LOGITS], {IMAGES: batch})
+        return np.asarray(logits, dtype=np.float32)
+
+
+def _session(content: bytes, path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """Start ONNX Runtime on the bytes of a file: from bytes it reads no other files, whatever the model says."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors; they are raised as well
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other workers need the cores
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors have no common class of their own
+        raise ModelError(f"{path} is no ONNX model, or is cut short ({error}): copy or train it again") from error
+
+
+def _check(session: onnxruntime.InferenceSession, metadata: Metadata) -> None:
+    """See that the graph is what the metadata says."""
+    inputs = [(node.name, node.type, node.shape) for node in session.get_inputs()]
+    outputs = [(node.name, node.type, node.shape) for node in session.get_outputs()]
+    if len(inputs) != 1 or inputs[0][:2] != (IMAGES, "tensor(uint8)"):
+        raise ModelError(f"it takes {inputs} instead of uint8 {IMAGES!r}: export it again")
+    if tuple(inputs[0][2][1:]) != metadata.input.shape or isinstance(inputs[0][2][0], int):
+        raise ModelError(
+            f"it takes images of shape {inputs[0][2]}, its metadata says [any, {metadata.input.shape}]: export it again"
+        )
+    if len(outputs) != 1 or outputs[0][:2] != (LOGITS, "tensor(float)"):
+        raise ModelError(f"it gives {outputs} instead of float32 {LOGITS!r}: export it again")
+    if outputs[0][2][1:] != [len(metadata.classes)]:
+        raise ModelError(
+            f"it names {len(metadata.classes)} classes, but its logits have the shape {outputs[0][2]}: export it again"
+        )
