@@ -81,19 +81,17 @@ def _one_line(error: Exception) -> str | None:
     """Say what is wrong and what to do; None for an error that nobody foresaw."""
     from visionbus.messaging.errors import MessagingError  # noqa: PLC0415 (start-up does not wait for it)
 
+    if isinstance(error, MessagingError) or (isinstance(error, ValueError) and _is_ours(error)):
+        return str(error)
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "visionbus"
         return f"{error.format_message()} (see {path} --help)"
     if isinstance(error, click.ClickException):
         return error.format_message()
-    if isinstance(error, MessagingError):
-        return str(error)
     if isinstance(error, ImportError):
         return _missing_extra(error)
     if isinstance(error, OSError):
         return _operating_system(error)
-    if isinstance(error, ValueError) and _is_ours(error):
-        return str(error)
     return None
 
 

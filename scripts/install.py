@@ -1,0 +1,117 @@
+"""Makes .venv and installs into it what a make target needs; run by make as `python3 scripts/install.py demo`.
+
+A second run with nothing changed is instant. pip brings uv, and uv brings the rest at the versions of constraints.txt;
+where uv fails, pip does all of it.
+"""
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 (before anything that an older Python could not read)
+    sys.exit(f"visionbus needs Python 3.11 or later, not {sys.version.split()[0]}: make PYTHON=/path/to/python3.11")
+
+import ast
+import fcntl
+import hashlib
+import importlib.util
+import os
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+CONSTRAINTS = ROOT / "constraints.txt"
+PROFILES = {  # what each needs; the later ones hold all that the earlier ones do
+    "demo": ["--editable", "."],
+    "bench": ["--editable", ".", "--group", "test"],
+    "test": ["--editable", ".[all]", "--group", "dev"],
+}
+FROM_PIP = {  # pip's settings that uv knows by another name
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "trusted-host": "UV_INSECURE_HOST",
+    "proxy": "ALL_PROXY",
+    "cert": "SSL_CERT_FILE",
+}
+
+
+def main() -> None:
+    """Install one profile, unless it or a larger one is there already."""
+    profile = sys.argv[1]
+    with (ROOT / "pyproject.toml").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another make, which is installing", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        enough = list(PROFILES)[list(PROFILES).index(profile) :]
+        if any(_stamp(one).is_file() and _stamp(one).read_text() == _state() for one in enough):
+            return
+        print(f"installing into {VENV} what `make {profile}` needs", flush=True)
+        _make_venv()
+        _install(PROFILES[profile])
+        _stamp(profile).write_text(_state())
+
+
+def _stamp(profile: str) -> Path:
+    return VENV / f".installed-{profile}"
+
+
+def _state() -> str:
+    """Tell apart what would need another installation: the files that say what to install, the place, the Python."""
+    state = hashlib.sha256(f"{ROOT} {sys.version}".encode())
+    for path in (ROOT / "pyproject.toml", CONSTRAINTS, Path(__file__)):
+        state.update(path.read_bytes())
+    return state.hexdigest()
+
+
+def _make_venv() -> None:
+    if (
+        PYTHON.exists()
+        and subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
+    ):
+        return
+    missing = [name for name in ("venv", "ensurepip") if not importlib.util.find_spec(name)]
+    if missing:
+        sys.exit(
+            f"{sys.executable} has no {' and no '.join(missing)}: install it (Debian, Ubuntu: apt-get install "
+            "python3-venv), or name another Python: make PYTHON=/path/to/python3"
+        )
+    _run(sys.executable, "-m", "venv", "--clear", VENV)
+
+
+def _install(what: list[str]) -> None:
+    _run(PYTHON, "-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, "uv")
+    uv = [PYTHON, "-m", "uv", "pip", "install", "--python", PYTHON, "--build-constraints", CONSTRAINTS]
+    arguments = [*what, "--constraint", CONSTRAINTS]
+    if subprocess.run([*uv, *arguments], cwd=ROOT, env=_uv_environment(), check=False).returncode == 0:
+        return
+    print("uv failed; pip does it instead, more slowly", flush=True)
+    _run(PYTHON, "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1")  # the first that knows --group
+    _run(PYTHON, "-m", "pip", "install", *arguments)
+
+
+def _uv_environment() -> dict[str, str]:
+    """Tell uv what pip is told by its variables and files, where uv is not told itself."""
+    environment = {"UV_SYSTEM_CERTS": "true", "UV_NO_PROGRESS": "true", **os.environ}
+    listed = subprocess.run([PYTHON, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True).stdout
+    settings = dict(re.findall(r"^(?:global|install)\.([\w-]+)=(.*)$", listed, re.MULTILINE))
+    settings |= dict(re.findall(r"^:env:\.([\w-]+)=(.*)$", listed, re.MULTILINE))
+    for name, variable in FROM_PIP.items():
+        if name in settings:
+            words = str(ast.literal_eval(settings[name])).split()
+            if name == "find-links":  # pip passes over a folder that is not there, uv does not
+                words = [word for word in words if "://" in word or Path(word).exists()]
+            environment.setdefault(variable, ("," if name == "find-links" else " ").join(words))
+    return {name: value for name, value in environment.items() if value}
+
+
+def _run(*command: str | Path) -> None:
+    finished = subprocess.run(command, cwd=ROOT, check=False)
+    if finished.returncode:
+        sys.exit(f"failed, with status {finished.returncode}: {' '.join(map(str, command))}")
+
+
+main()
