@@ -23,9 +23,9 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 CONSTRAINTS = ROOT / "constraints.txt"
 PROFILES = {  # what each needs; the later ones hold all that the earlier ones do
-    "demo": ["--editable", "."],
-    "bench": ["--editable", ".", "--group", "test"],
-    "test": ["--editable", ".[all]", "--group", "dev"],
+    "demo": [],
+    "bench": ["--group", "test"],
+    "test": ["--extra", "all", "--group", "dev"],
 }
 FROM_PIP = {  # pip's settings that uv knows by another name
     "index-url": "UV_DEFAULT_INDEX",
@@ -47,7 +47,7 @@ def main() -> None:
             print("waiting for another make, which is installing", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         enough = list(PROFILES)[list(PROFILES).index(profile) :]
-        if any(_stamp(one).is_file() and _stamp(one).read_text() == _state() for one in enough):
+        if any(_is_installed(one) for one in enough):
             return
         print(f"installing into {VENV} what `make {profile}` needs", flush=True)
         _make_venv()
@@ -57,6 +57,10 @@ def main() -> None:
 
 def _stamp(profile: str) -> Path:
     return VENV / f".installed-{profile}"
+
+
+def _is_installed(profile: str) -> bool:
+    return _stamp(profile).is_file() and _stamp(profile).read_text() == _state()
 
 
 def _state() -> str:
@@ -83,14 +87,25 @@ def _make_venv() -> None:
 
 
 def _install(what: list[str]) -> None:
+    """Install the project's dependencies, then the project itself where it is not: what runs meanwhile goes on."""
     _run(PYTHON, "-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, "uv")
-    uv = [PYTHON, "-m", "uv", "pip", "install", "--python", PYTHON, "--build-constraints", CONSTRAINTS]
-    arguments = [*what, "--constraint", CONSTRAINTS]
-    if subprocess.run([*uv, *arguments], cwd=ROOT, env=_uv_environment(), check=False).returncode == 0:
-        return
-    print("uv failed; pip does it instead, more slowly", flush=True)
+    uv = [PYTHON, "-m", "uv", "pip", "install", "--python", PYTHON, "--constraint", CONSTRAINTS]
+    environment = _uv_environment()
+    commands = [[*uv, "--requirements", "pyproject.toml", *what]]
+    if not any(_is_installed(profile) for profile in PROFILES):
+        commands.append([*uv, "--build-constraints", CONSTRAINTS, "--no-deps", "--editable", "."])
+    for command in commands:
+        if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
+            print("uv failed; pip does it instead, more slowly", flush=True)
+            _install_by_pip(what)
+            return
+
+
+def _install_by_pip(what: list[str]) -> None:
+    extras = [value for flag, value in zip(what[::2], what[1::2], strict=True) if flag == "--extra"]
+    groups = [f"--group={value}" for flag, value in zip(what[::2], what[1::2], strict=True) if flag == "--group"]
     _run(PYTHON, "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1")  # the first that knows --group
-    _run(PYTHON, "-m", "pip", "install", *arguments)
+    _run(PYTHON, "-m", "pip", "install", "-c", CONSTRAINTS, *groups, "-e", f".[{','.join(extras)}]" if extras else ".")
 
 
 def _uv_environment() -> dict[str, str]:
