@@ -61,7 +61,8 @@ class Driver(ABC):
     """
 
     parameters: ClassVar[frozenset[str]] = frozenset()  # the URL parameters it knows, besides those of every bus
-    flags: ClassVar[frozenset[str]] = frozenset()  # the promises it lacks: the conformance suite reads them
+    flags: ClassVar[frozenset[str]] = frozenset()  # the promises it lacks, by number ("8"): their tests are skipped
+    across_processes: ClassVar[bool] = True  # whether other processes reach the same messages by the same URL
 
     @abstractmethod
     def __init__(self, address: Address) -> None:
@@ -152,7 +153,7 @@ def load_driver(address: Address) -> Driver:
     Raises `ValueError` for an unknown scheme or parameter, naming the known ones; `MissingExtraError` where the
     driver's client library is not installed.
     """
-    cls = _driver_class(address.scheme)
+    cls = driver_class(address.scheme)
     for name in address.parameters:
         if name not in cls.parameters:
             known = ", ".join(sorted({*cls.parameters, *BUS_PARAMETERS}))
@@ -160,7 +161,8 @@ def load_driver(address: Address) -> Driver:
     return cls(address)
 
 
-def _driver_class(scheme: str) -> type[Driver]:
+def driver_class(scheme: str) -> type[Driver]:
+    """Find the driver of a scheme, ours or another distribution's; `ValueError` for an unknown one."""
     if scheme in _OWN:
         module, _, name = _OWN[scheme].partition(":")
         cls: type[Driver] = getattr(import_module(module), name)

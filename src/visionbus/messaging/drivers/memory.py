@@ -80,6 +80,8 @@ class _Queue:
 class MemoryDriver(Driver):
     """The bus of this process."""
 
+    across_processes = False
+
     def __init__(self, address: Address) -> None:
         if address.host or address.path:
             raise ValueError("memory:// takes no host and no path: there is one such bus in a process")

@@ -1,0 +1,156 @@
+"""Promise 6: whose loop turns keeps its messages, whose loop stands still or has died loses them to the others."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from visionbus.messaging.bus import connect
+from visionbus.messaging.conformance.promises import promise
+from visionbus.messaging.conformance.trial import WORKERS, contents, finish, numbered, take
+from visionbus.messaging.message import Message
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from visionbus.messaging.bus import Bus
+    from visionbus.messaging.conformance.trial import Trial
+    from visionbus.messaging.message import Delivery
+    from visionbus.messaging.subscription import Subscription
+
+
+@promise(6)
+async def test_deadline_in_force_is_an_attribute_in_the_range_of_the_broker(trial: Trial) -> None:
+    topic = await trial.topic()
+    for asked in (1.0, 60.0, 600.0):
+        receiver = await trial.receiver(topic, ack_deadline=asked)
+        assert 1.0 <= receiver.ack_deadline <= 600.0
+        await receiver.close()
+
+
+@promise(6)
+async def test_deadline_out_of_range_is_refused(trial: Trial) -> None:
+    bus = await trial.bus()
+    for seconds in (0.9, 601.0, float("nan")):
+        with pytest.raises(ValueError, match="ack_deadline"):
+            bus.subscribe("topic", WORKERS, ack_deadline=seconds)
+
+
+@promise(6, slow=True)
+async def test_slow_handler_keeps_its_message_while_its_loop_turns(trial: Trial) -> None:
+    topic = await trial.topic()
+    await trial.send(topic, Message(b"data"))
+    slow, other = await trial.receiver(topic, ack_deadline=1.0), await trial.receiver(topic, ack_deadline=1.0)
+    (one,) = await take(slow, 1)
+    assert await other.receive(timeout=2.5 * slow.ack_deadline) == []
+    await slow.ack(one)
+    await slow.close()
+    assert await other.receive(timeout=1.0) == []
+
+
+@promise(6)
+async def test_message_comes_again_after_its_longest_lease(trial: Trial) -> None:
+    topic = await trial.topic()
+    await trial.send(topic, Message(b"data"))
+    receiver = await trial.receiver(topic, max_lease=0.2)
+    (first,) = await take(receiver, 1)
+    (second,) = await take(receiver, 1)
+    assert (first.id, first.attempt) == (second.id, second.attempt - 1)
+
+
+@promise(6)
+async def test_ack_after_the_longest_lease_changes_nothing(trial: Trial) -> None:
+    topic = await trial.topic()
+    await trial.send(topic, Message(b"data"))
+    receiver = await trial.receiver(topic, max_lease=0.2)
+    (first,) = await take(receiver, 1)
+    other = await trial.receiver(topic)
+    (second,) = await _take_from_either(receiver, other)
+    await receiver.ack(first)
+    await receiver.close()
+    await other.close()
+    (third,) = await take(await trial.receiver(topic), 1)
+    assert first.id == second.id == third.id
+
+
+@promise(6, slow=True)
+async def test_messages_of_a_receiver_whose_loop_stands_still_come_to_the_others(trial: Trial) -> None:
+    topic = await trial.topic()
+    await trial.send(topic, *numbered(3))
+    other = await trial.receiver(topic, ack_deadline=1.0)
+    async with _elsewhere(trial, topic, 3) as frozen:
+        frozen.stand_still()
+        assert sorted(contents(await finish(other, 3))) == [b"0", b"1", b"2"]
+
+
+@promise(6, slow=True)
+async def test_late_acks_and_nacks_of_a_receiver_that_stood_still_change_nothing(trial: Trial) -> None:
+    topic = await trial.topic()
+    await trial.send(topic, *numbered(6))
+    async with _elsewhere(trial, topic, 6) as frozen:
+        frozen.stand_still()
+        other = await trial.receiver(topic, ack_deadline=1.0)
+        taken = await take(other, 6)
+        await frozen.wake_and(lambda receiver, late: receiver.ack(*late[:3]))
+        await frozen.wake_and(lambda receiver, late: receiver.nack(*late[3:], delay=0.0))
+        await other.ack(taken[0])
+        await other.close()
+    again = await finish(await trial.receiver(topic), 5)
+    assert sorted(contents(again)) == sorted(contents(taken[1:]))
+    assert {one.attempt for one in again} == {1}
+
+
+@promise(6, 10, slow=True)
+async def test_receiver_that_stood_still_goes_on_afterwards(trial: Trial) -> None:
+    topic = await trial.topic()
+    await trial.send(topic, *numbered(3))
+    async with _elsewhere(trial, topic, 3, max_in_flight=3) as frozen:
+        frozen.stand_still()
+        other = await trial.receiver(topic, ack_deadline=1.0)
+        await finish(other, 3)
+        await other.close()
+        await trial.send(topic, *numbered(3, prefix="later-"))
+        later = await frozen.wake_and(lambda receiver, _: finish(receiver, 3))
+    assert sorted(contents(later)) == [b"later-0", b"later-1", b"later-2"]
+
+
+@promise(6, 7, slow=True)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+async def test_messages_of_a_receiver_whose_loop_ended_without_closing_come_to_the_others(trial: Trial) -> None:
+    topic = await trial.topic()
+    await trial.send(topic, *numbered(3))
+    left = await asyncio.to_thread(_take_and_abandon, trial.url, topic, 3)
+    receiver = await trial.receiver(topic, ack_deadline=1.0)
+    again = await finish(receiver, 3)
+    assert sorted(contents(again)) == [b"0", b"1", b"2"]
+    assert {one.attempt for one in again} == {1}
+    left.clear()
+    gc.collect()
+
+
+def _take_and_abandon(url: str, topic: str, count: int) -> list[object]:
+    """Receive in a loop that is then closed as if nothing were open; return what must not be collected meanwhile."""
+    loop = asyncio.new_event_loop()
+
+    async def receive() -> list[object]:
+        bus = await connect(url).__aenter__()
+        receiver = await bus.subscribe(topic, WORKERS, ack_deadline=1.0).__aenter__()
+        return [bus, receiver, *await take(receiver, count), *asyncio.all_tasks()]
+
+    kept = loop.run_until_complete(receive())
+    loop.close()
+    return kept
+
+
+async def _take_from_either(one: Subscription, other: Subscription) -> list[Delivery]:
+    receiving = [asyncio.ensure_future(receiver.receive()) for receiver in (one, other)]
+    done, waiting = await asyncio.wait(receiving, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(receiving)
+    return [delivery for task in done for delivery in task.result()]
