@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shlex
 import sys
 import traceback
@@ -112,11 +113,9 @@ def _missing_extra(error: ImportError) -> str | None:
     """Name the pip line for a module that one of our extras brings."""
     missing = (error.name or "").partition(".")[0]
     for requirement in metadata.requires("visionbus") or []:
-        distribution, _, condition = requirement.partition(";")
-        module = distribution.strip().replace("-", "_")
-        if "extra ==" in condition and module.startswith(missing) and missing:
-            extra = condition.rpartition("==")[2].strip(" '\"")
-            return f"{missing} is not installed: {pip_line(extra)}"
+        found = re.fullmatch(r"([\w.-]+).*; extra == ['\"](\w+)['\"]", requirement)
+        if found and found[1].replace("-", "_") == missing and found[2] != "all":
+            return f"{missing} is not installed: {pip_line(found[2])}"
     return None
 
 

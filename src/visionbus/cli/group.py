@@ -44,6 +44,17 @@ class Commands(click.Group):
             raise TypeError(f"{module}:{name} is no click command")
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; being interrupted, or left by stdout's reader, ends it without an error."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            drop_stdout()
+            ctx.exit(PIPE_CLOSED)
+        except KeyboardInterrupt:
+            click.echo("visionbus: interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (click's)
         """List the commands for --help from the table, without importing any."""
         with formatter.section("Commands"):
