@@ -114,10 +114,8 @@ def _check_attribute(name: str, value: str) -> None:
     if not 1 <= _bytes_of("an attribute's name", name) <= MAX_NAME_BYTES:
         raise ValueError(f"attribute name {name[:40]!r} must have 1 to {MAX_NAME_BYTES} bytes")
     if name.startswith(_RESERVED_PREFIXES):
-        raise ValueError(
-            f"attribute {name!r} begins with a reserved prefix ({', '.join(_RESERVED_PREFIXES)}): rename it"
-        )
-    if _bytes_of(f"attribute {name!r}", value) > MAX_VALUE_BYTES:
+        raise ValueError(f"attribute {name!r} begins with one of {', '.join(_RESERVED_PREFIXES)}: choose another name")
+    if _bytes_of("an attribute's value", value) > MAX_VALUE_BYTES:
         raise ValueError(f"attribute {name!r} has more than {MAX_VALUE_BYTES} bytes: put it into data")
 
 

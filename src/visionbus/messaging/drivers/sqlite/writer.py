@@ -46,10 +46,10 @@ class _Job:
 
 
 class Writer:
-    """Runs jobs on the store, one transaction for all that wait; when it fails, each alone, for the culprit only to suffer.
+    """Runs jobs on the store, one transaction for all that wait; when it fails, each alone: the culprit alone suffers.
 
-    Processes take turns through a lock on a file beside the database: SQLite's own waiting starves one side. The thread is a
-    daemon, because a process frozen in its turn would otherwise keep this one from ending.
+    Processes take turns through a lock on a file beside the database: SQLite's own waiting starves one side. The thread
+    is a daemon, because a process frozen in its turn would otherwise keep this one from ending.
     """
 
     def __init__(self, path: Path, *, synchronous: str) -> None:
