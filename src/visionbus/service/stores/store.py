@@ -1,0 +1,36 @@
+"""What every store of answers does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from visionbus.service.wire import Answer
+
+
+class StoreError(ValueError):
+    """A place that cannot keep answers, or holds something else; the text names the cure."""
+
+
+class StoreUnavailableError(Exception):
+    """The store cannot take answers now (locked, full, out of reach); the same call may succeed later."""
+
+
+class Store(Protocol):
+    """Keeps answers; used in `async with`. Entering raises `StoreError` for what will never do."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    async def add(self, answers: Sequence[Answer]) -> int:
+        """Keep the answers, all or none, so that they survive this process; give how many of their ids were new.
+
+        An id that is there already is passed over, whatever its answer. Raises `StoreUnavailableError` where trying
+        again may help.
+        """
