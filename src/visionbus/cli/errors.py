@@ -120,17 +120,11 @@ def _missing_extra(error: ImportError) -> str | None:
 
 
 def pip_line(extra: str) -> str:
-    """Give the command that brings an extra to this very installation."""
-    installed = metadata.distribution("visionbus").read_text("direct_url.json") or ""
-    what = f"visionbus[{extra}]"
-    if '"file://' in installed:  # from a checkout
-        import json  # noqa: PLC0415 (start-up does not wait for it)
+    """Give the command that brings an extra to this very installation, be it from a checkout, a wheel or an index."""
+    import json  # noqa: PLC0415 (start-up does not wait for it)
 
-        origin = json.loads(installed)
-        editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
-        return _pip(editable + shlex.quote(f"{unquote(urlsplit(origin['url']).path)}[{extra}]"))
-    return _pip(shlex.quote(what))
-
-
-def _pip(what: str) -> str:
-    return f"{shlex.quote(sys.executable)} -m pip install {what}"
+    origin = json.loads(metadata.distribution("visionbus").read_text("direct_url.json") or "{}")
+    path = unquote(urlsplit(origin.get("url", "")).path)
+    source = path if path and os.path.exists(path) else "visionbus"  # noqa: PTH110 (no pathlib for one look)
+    editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
+    return f"{shlex.quote(sys.executable)} -m pip install {editable}{shlex.quote(f'{source}[{extra}]')}"
