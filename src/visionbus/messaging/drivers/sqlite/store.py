@@ -266,18 +266,15 @@ class Store:
             "SELECT position FROM subscriptions WHERE id = ?", (receiver.subscription,)
         ).fetchone()
         start = position
-        parked = None
-        while room > 0 and (rows := self._fresh(receiver.topic, position, room)):
+        parked = self._count_parked(receiver)
+        while room > 0 and parked < MAX_PARKED and (rows := self._fresh(receiver.topic, position, room)):
             position = rows[-1][0] + 1
             blocked = self._keys_of_others(receiver) if any(row[1] is not None for row in rows) else set()
-            free = [row for row in rows if row[1] not in blocked]
             self._insert_claims(receiver, rows, blocked)
+            free = [row for row in rows if row[1] not in blocked]
             claimed += free
             room -= len(free)
-            if len(free) < len(rows):
-                parked = self._count_waiting(receiver) if parked is None else parked + len(rows) - len(free)
-                if parked >= MAX_PARKED:
-                    break
+            parked += len(rows) - len(free)
         if position != start:
             self._db.execute("UPDATE subscriptions SET position = ? WHERE id = ?", (position, receiver.subscription))
         return claimed
@@ -301,9 +298,11 @@ class Store:
         )
         return {key for (key,) in held}
 
-    def _count_waiting(self, receiver: Receiver) -> int:
+    def _count_parked(self, receiver: Receiver) -> int:
+        """Count what is due and yet waits, after all that may be claimed has been."""
         (count,) = self._db.execute(
-            "SELECT count(*) FROM claims WHERE subscription = ? AND receiver IS NULL", (receiver.subscription,)
+            "SELECT count(*) FROM claims WHERE subscription = ? AND receiver IS NULL AND due <= ?",
+            (receiver.subscription, time.monotonic()),
         ).fetchone()
         return int(count)
 

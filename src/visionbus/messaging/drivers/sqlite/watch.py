@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-LOOKING_TIME = 0.005  # seconds between two looks for other processes' writes, while somebody waits
+LOOKING_TIME = 0.01  # seconds between two looks for other processes' writes, while somebody waits
 
 
 class Watch:

@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MOST_JOBS = 64  # of one transaction
-LONG_WAIT = 0.5  # seconds for one's turn, after which nobody's lease is taken over at once
+LONG_WAIT = 0.5  # seconds for one's turn: as long as that, others could not extend their leases either
+PATIENCE = 1.0  # seconds that they get then before anybody's lease is taken over
 BUSY_TIMEOUT = 5.0  # seconds that another program may hold the file
 CLOSING_TIME = 5.0  # seconds
 
@@ -62,6 +63,7 @@ class Writer:
         self._store: Store | None = None
         self._inode = 0  # of the database that is open
         self._lock = -1  # descriptor of the lock file
+        self._patient_until = 0.0  # monotonic time
 
     async def run(self, work: Callable[[Store], T]) -> T:
         """Run a job in a transaction; raises what it does, SQLite's errors as the bus's."""
@@ -129,7 +131,10 @@ class Writer:
             if self._store is None:
                 self._store = Store(self._path, synchronous=self._synchronous, busy_timeout=BUSY_TIMEOUT)
                 self._inode = self._path.stat().st_ino
-            self._store.patient = time.monotonic() - asked > LONG_WAIT
+            now = time.monotonic()
+            if now - asked > LONG_WAIT:
+                self._patient_until = now + PATIENCE
+            self._store.patient = now < self._patient_until
             with self._store.transaction():
                 for job in jobs:
                     job.result = job.work(self._store)

@@ -1,0 +1,385 @@
+"""What only the SQLite bus has: a file, a disk, a lock, other processes and a clock."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from visionbus.messaging import (
+    AccessError,
+    Message,
+    MessagingError,
+    NotFoundError,
+    UnavailableError,
+    connect,
+)
+from visionbus.messaging.drivers.sqlite import store as sqlite_store
+from visionbus.messaging.drivers.sqlite import writer as sqlite_writer
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "bus.db"
+
+
+@pytest.fixture
+def url(path):
+    return f"sqlite:///{path}"
+
+
+async def declared(url):
+    async with connect(url) as bus:
+        await bus.declare("images", "workers")
+
+
+async def received(url, count, *, acked=True):
+    async with connect(url) as bus, bus.subscribe("images", "workers") as subscription:
+        got = []
+        while len(got) < count and (batch := await subscription.receive(count - len(got), timeout=10)):
+            got += batch
+        if acked:
+            await subscription.ack(*got)
+        return [delivery.message.data for delivery in got]
+
+
+@contextmanager
+def holding(path, *, mode):
+    """Another process that holds the file: by SQLite's own lock, or frozen in its turn with ours."""
+    code = {
+        "exclusive": "db = sqlite3.connect(path, isolation_level=None); db.execute('BEGIN IMMEDIATE')",
+        "turn": "fd = os.open(path + '-lock', os.O_RDWR); fcntl.flock(fd, fcntl.LOCK_EX)",
+    }[mode]
+    script = f"import fcntl, os, sqlite3, sys\npath = sys.argv[1]\n{code}\nprint('held', flush=True)\nsys.stdin.read()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert child.stdout.readline() == "held\n"
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+@pytest.mark.parametrize(
+    ("url", "cure"),
+    [
+        ("sqlite://bus.db", "sqlite:///relative.db"),
+        ("sqlite://", "sqlite:///relative.db"),
+        ("sqlite:///:memory:", "memory://"),
+        ("sqlite:///bus.db?synchronous=off", "known: normal, full"),
+        ("sqlite:///bus.db?journal=wal", "known: max_message_bytes, synchronous"),
+    ],
+)
+def test_unusable_url_is_refused_with_its_cure(url, cure):
+    with pytest.raises(ValueError, match=cure.replace("?", r"\?")):
+        connect(url)
+
+
+def test_relative_path_is_relative_and_percent_decoded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asyncio.run(declared("sqlite:///a%20bus.db"))
+    assert (tmp_path / "a bus.db").exists()
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(AccessError, match="folder exists"):
+        asyncio.run(declared(f"sqlite:///{tmp_path}/missing/bus.db"))
+
+
+def test_file_that_is_no_database_is_refused_and_left_alone(path, url):
+    path.write_bytes(b"dear diary, " * 1000)
+    with pytest.raises(ValueError, match="file of its own"):
+        asyncio.run(declared(url))
+    assert path.read_bytes() == b"dear diary, " * 1000
+
+
+def test_database_of_another_program_is_refused_and_left_alone(path, url):
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE songs (title)")
+    db.close()
+    with pytest.raises(ValueError, match="another program"):
+        asyncio.run(declared(url))
+    db = sqlite3.connect(path)
+    assert db.execute("SELECT name FROM sqlite_schema").fetchall() == [("songs",)]
+    db.close()
+
+
+def test_file_of_another_format_is_refused(path, url):
+    asyncio.run(declared(url))
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(ValueError, match="format 99"):
+        asyncio.run(declared(url))
+
+
+def test_truncated_file_is_an_error_of_the_bus(path, url):
+    asyncio.run(declared(url))
+    os.truncate(path, 5000)
+    with pytest.raises((MessagingError, ValueError)):
+        asyncio.run(declared(url))
+
+
+def test_read_only_folder_is_an_access_error(tmp_path):
+    """As root the rights of a folder stop nobody, so this is a folder of a read-only file system."""
+    with pytest.raises(AccessError, match="cannot be used"):
+        asyncio.run(declared("sqlite:////proc/visionbus.db"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write what is read-only")
+def test_read_only_file_is_an_access_error(path, url):
+    asyncio.run(declared(url))
+    path.chmod(0o400)
+    with pytest.raises(AccessError, match="rights"):
+        asyncio.run(declared(url))
+
+
+def test_removed_file_is_noticed_by_a_waiting_receiver(path, url):
+    async def wait():
+        async with connect(url) as bus:
+            await bus.declare("images", "workers")
+            async with bus.subscribe("images", "workers", ack_deadline=1) as subscription:
+                waiting = asyncio.create_task(subscription.receive(timeout=20))
+                await asyncio.sleep(0)
+                for suffix in ("", "-wal", "-shm"):
+                    path.with_name(path.name + suffix).unlink()
+                with pytest.raises(UnavailableError, match="removed or replaced"):
+                    await waiting
+                with pytest.raises(UnavailableError, match="removed or replaced"):
+                    await bus.send("images", Message(b"lost?"))
+                with pytest.raises(UnavailableError):
+                    await subscription.close()
+
+    asyncio.run(wait())
+
+
+@pytest.mark.slow
+def test_file_held_by_another_program_is_an_error_and_works_again_afterwards(path, url, monkeypatch):
+    monkeypatch.setattr(sqlite_writer, "BUSY_TIMEOUT", 0.2)
+
+    async def send():
+        async with connect(url) as bus:
+            await bus.declare("images", "workers")
+            with holding(path, mode="exclusive"), pytest.raises(UnavailableError, match="another program"):
+                await bus.send("images", Message(b"early"))
+            await bus.send("images", Message(b"later"))
+
+    asyncio.run(send())
+    assert asyncio.run(received(url, 1)) == [b"later"]
+
+
+@pytest.mark.slow
+def test_sender_waits_for_a_process_frozen_in_its_turn_and_does_not_fail(path, url):
+    async def send():
+        async with connect(url) as bus:
+            await bus.declare("images", "workers")
+            with holding(path, mode="turn") as frozen:
+                frozen.send_signal(signal.SIGSTOP)
+                sending = asyncio.create_task(bus.send("images", Message(b"patient")))
+                done, _ = await asyncio.wait({sending}, timeout=1)
+                assert not done
+            await sending
+
+    asyncio.run(send())
+    assert asyncio.run(received(url, 1)) == [b"patient"]
+
+
+@pytest.mark.slow
+def test_lease_is_not_taken_over_right_after_all_had_to_wait(path, url):
+    """While a frozen process held everybody up, nobody could extend a lease."""
+
+    async def hold():
+        async with connect(url) as bus, connect(url) as other:
+            await bus.declare("images", "workers")
+            await bus.send("images", Message(b"mine"))
+            async with (
+                bus.subscribe("images", "workers", ack_deadline=1) as subscription,
+                other.subscribe("images", "workers", ack_deadline=1) as rival,
+            ):
+                (mine,) = await subscription.receive()
+                with holding(path, mode="turn"):
+                    robbing = asyncio.create_task(rival.receive(timeout=3))
+                    await asyncio.wait({robbing}, timeout=2.5)
+                assert await robbing == []
+                await subscription.ack(mine)
+
+    asyncio.run(hold())
+
+
+@pytest.mark.slow
+def test_close_takes_seconds_while_a_process_is_frozen_in_its_turn(path, url, monkeypatch):
+    monkeypatch.setattr(sqlite_writer, "CLOSING_TIME", 0.3)
+
+    async def close():
+        async with connect(url) as bus:
+            await bus.declare("images", "workers")
+            with holding(path, mode="turn"):
+                sending = asyncio.create_task(bus.send("images", Message(b"late")))
+                await asyncio.wait({sending}, timeout=0.1)
+                await bus.close()
+            await sending
+
+    start = time.monotonic()
+    asyncio.run(close())
+    assert time.monotonic() - start < 10
+    assert asyncio.run(received(url, 1)) == [b"late"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount the small disk that is to be full")
+def test_full_disk_fails_the_send_and_keeps_what_was_confirmed(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=True)
+    url = f"sqlite:///{disk}/bus.db"
+    ballast = disk / "ballast"
+
+    async def fill():
+        confirmed = []
+        async with connect(url) as bus:
+            await bus.declare("images", "workers")
+            ballast.write_bytes(bytes(500_000))
+            with pytest.raises(UnavailableError, match="full"):  # noqa: PT012 (the disk says when)
+                for number in range(1000):
+                    data = b"%d " % number * 1000
+                    await bus.send("images", Message(data))
+                    confirmed.append(data)
+            ballast.unlink()
+            await bus.send("images", Message(b"room again"))
+        return [*confirmed, b"room again"]
+
+    try:
+        confirmed = asyncio.run(fill())
+        assert len(confirmed) > 10
+        assert asyncio.run(received(url, len(confirmed))) == confirmed
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_restart_of_the_machine_frees_what_was_held_and_delayed(path, url):
+    """Monotonic time begins anew with the machine, so times in the file lie in the future."""
+
+    async def hold():
+        async with connect(url) as bus:
+            await bus.declare("images", "workers")
+            await bus.send("images", Message(b"delayed"), Message(b"held"))
+            async with bus.subscribe("images", "workers") as subscription:
+                delayed, _ = await subscription.receive(2)
+                await subscription.nack(delayed, delay=3600)
+
+    asyncio.run(hold())
+    db = sqlite3.connect(path)
+    db.execute("INSERT INTO receivers SELECT 1, id, 1e12 FROM subscriptions WHERE name = 'workers'")
+    db.execute("UPDATE claims SET receiver = 1 WHERE receiver IS NULL AND due = 0")
+    db.execute("UPDATE clock SET seen = 1e12")
+    db.commit()
+    db.close()
+    assert asyncio.run(received(url, 2)) == [b"delayed", b"held"]
+
+
+def test_clock_that_steps_changes_no_lease_and_no_delay(url, monkeypatch):
+    async def step():
+        async with connect(url) as bus:
+            await bus.declare("images", "workers")
+            await bus.send("images", Message(b"held"), Message(b"delayed"))
+            async with bus.subscribe("images", "workers") as first, bus.subscribe("images", "workers") as second:
+                held, delayed = await first.receive(2)
+                await first.nack(delayed, delay=0.05)
+                now = time.time()
+                for step in (-86_400, 86_400):
+                    monkeypatch.setattr(time, "time", lambda step=step: now + step)
+                    await bus.send("images", Message(b"%d" % step))
+                got = []
+                while len(got) < 3:
+                    got += await second.receive(3, timeout=10)
+                await second.ack(*got)
+                await first.ack(held)
+                return {delivery.message.data for delivery in got}
+
+    assert asyncio.run(step()) == {b"delayed", b"-86400", b"86400"}
+
+
+def test_backlog_of_a_key_that_another_holds_does_not_hide_other_keys(url, monkeypatch):
+    monkeypatch.setattr(sqlite_store, "MAX_PARKED", 50)
+
+    async def contend():
+        async with connect(url) as bus:
+            await bus.declare("images", "workers")
+            hot = [Message(b"hot %d" % number, key="hot") for number in range(40)]
+            await bus.send("images", *hot, Message(b"cold", key="cold"))
+            async with bus.subscribe("images", "workers") as first, bus.subscribe("images", "workers") as second:
+                (held,) = await first.receive()
+                (other,) = await second.receive(100, timeout=10)
+                assert other.message.data == b"cold"
+                await first.ack(held)
+                rest = await first.receive(100, timeout=10)
+                return [held.message, *(delivery.message for delivery in rest)] == hot
+
+    assert asyncio.run(contend())
+
+
+def test_parked_messages_are_bounded(path, url, monkeypatch):
+    monkeypatch.setattr(sqlite_store, "MAX_PARKED", 50)
+
+    async def contend():
+        async with connect(url) as bus:
+            await bus.declare("images", "workers")
+            await bus.send("images", *[Message(b"hot", key="hot") for _ in range(500)])
+            async with bus.subscribe("images", "workers") as first, bus.subscribe("images", "workers") as second:
+                (held,) = await first.receive()
+                assert await second.receive(10, timeout=0.1) == []
+                db = sqlite3.connect(path)
+                (claims,) = db.execute("SELECT count(*) FROM claims").fetchone()
+                db.close()
+                assert claims < 100
+                await first.ack(held)
+
+    asyncio.run(contend())
+
+
+def test_acked_messages_leave_the_file(path, url):
+    async def work():
+        async with connect(url) as bus:
+            await bus.declare("images", "workers", "audit")
+            await bus.send("images", *[Message(b"%d" % number) for number in range(300)])
+            for name in ("workers", "audit"):
+                async with bus.subscribe("images", name) as subscription:
+                    await subscription.ack(*await subscription.receive(300))
+
+    asyncio.run(work())
+    db = sqlite3.connect(path)
+    assert db.execute("SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM claims)").fetchone() == (0, 0)
+    db.close()
+
+
+def test_one_bad_job_does_not_fail_those_that_share_its_transaction(url):
+    async def send():
+        async with connect(url) as bus:
+            await bus.declare("images", "workers")
+            outcomes = await asyncio.gather(
+                *[bus.send(topic, Message(topic.encode())) for topic in ("images", "missing") * 10],
+                return_exceptions=True,
+            )
+            assert [type(outcome) for outcome in outcomes] == [list, NotFoundError] * 10
+
+    asyncio.run(send())
+    assert asyncio.run(received(url, 10)) == [b"images"] * 10
+
+
+def test_bus_left_open_by_its_loop_stops_nobody(path, url):
+    async def leave():
+        bus = connect(url)
+        await bus.declare("images", "workers")
+        await bus.send("images", Message(b"there"))
+
+    asyncio.run(leave())
+    assert asyncio.run(received(url, 1)) == [b"there"]
