@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -16,12 +17,13 @@ from visionbus.messaging.conformance.trial import WORKERS, contents, finish, num
 from visionbus.messaging.message import Message
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from visionbus.messaging.bus import Bus
     from visionbus.messaging.conformance.trial import Trial
     from visionbus.messaging.message import Delivery
     from visionbus.messaging.subscription import Subscription
+
+T = TypeVar("T")
 
 
 @promise(6)
@@ -133,9 +135,62 @@ async def test_messages_of_a_receiver_whose_loop_ended_without_closing_come_to_t
     gc.collect()
 
 
+class _Elsewhere:
+    """A receiver in a thread with a loop of its own, which can be made to stand still while it holds messages."""
+
+    def __init__(self, receiver: Subscription, taken: list[Delivery]) -> None:
+        self._receiver = receiver
+        self._taken = taken
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._wake = threading.Event()
+
+    def stand_still(self) -> None:
+        """Stop the loop from turning."""
+        self._loop.call_soon_threadsafe(self._wake.wait)
+
+    async def wake_and(self, verb: Callable[[Subscription, list[Delivery]], Coroutine[object, object, T]]) -> T:
+        """Let the loop turn again, the verb being the first thing that it does."""
+        done = asyncio.run_coroutine_threadsafe(verb(self._receiver, self._taken), self._loop)
+        self._wake.set()
+        return await asyncio.wrap_future(done)
+
+    def end(self) -> None:
+        self._wake.set()
+        if self._task:
+            self._loop.call_soon_threadsafe(self._task.cancel)
+
+
+@asynccontextmanager
+async def _elsewhere(trial: Trial, topic: str, count: int, max_in_flight: int = 1000) -> AsyncIterator[_Elsewhere]:
+    """Give a receiver in another thread that has taken so many messages; close it at the end."""
+    made: Future[_Elsewhere] = Future()
+
+    async def hold() -> None:
+        async with (
+            connect(trial.url) as bus,
+            bus.subscribe(topic, WORKERS, ack_deadline=1.0, max_in_flight=max_in_flight) as receiver,
+        ):
+            made.set_result(_Elsewhere(receiver, await take(receiver, count)))
+            await asyncio.Event().wait()
+
+    def run() -> None:
+        with suppress(asyncio.CancelledError):
+            asyncio.run(hold())
+
+    thread = asyncio.ensure_future(asyncio.to_thread(run))
+    elsewhere = await asyncio.wrap_future(made)
+    try:
+        yield elsewhere
+    finally:
+        elsewhere.end()
+        await thread
+
+
 def _take_and_abandon(url: str, topic: str, count: int) -> list[object]:
     """Receive in a loop that is then closed as if nothing were open; return what must not be collected meanwhile."""
     loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda *_: None)  # tasks that are destroyed while pending: that is what is tried
 
     async def receive() -> list[object]:
         bus = await connect(url).__aenter__()

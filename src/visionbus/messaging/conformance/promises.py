@@ -34,7 +34,6 @@ PROMISES = {
 SEED = "VISIONBUS_CONFORMANCE_SEED"  # the environment variable that repeats a run
 
 
-
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One test: the promises that it backs, whether it takes over a second, and the function that pytest runs."""

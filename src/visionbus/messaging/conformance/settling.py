@@ -52,7 +52,7 @@ async def test_acked_message_does_not_come_when_its_lease_would_have_ended(trial
     receiver, other = await trial.receiver(topic, ack_deadline=1.0), await trial.receiver(topic, ack_deadline=1.0)
     await finish(receiver, 20)
     ends = 1.5 * receiver.ack_deadline
-    assert await asyncio.gather(receiver.receive(timeout=ends), other.receive(timeout=ends)) == [[], []]
+    assert not any(await asyncio.gather(receiver.receive(timeout=ends), other.receive(timeout=ends)))
     await receiver.close()
     await other.close()
     assert await (await trial.receiver(topic)).receive(timeout=1.0) == []
@@ -147,12 +147,12 @@ async def test_nack_without_a_delay_waits_as_retry_says(trial: Trial) -> None:
     await trial.send(topic, Message(b"data"))
     receiver = await trial.receiver(topic, retry=Retry(delay=0.1, factor=2.0))
     now = asyncio.get_running_loop().time
+    (one,) = await take(receiver, 1)
     for least in (0.1, 0.2):
-        (one,) = await take(receiver, 1)
         nacked = now()
         await receiver.nack(one)
-    await take(receiver, 1)
-    assert now() - nacked >= least
+        (one,) = await take(receiver, 1)
+        assert now() - nacked >= least
 
 
 @promise(6)

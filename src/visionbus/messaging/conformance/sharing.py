@@ -132,6 +132,27 @@ async def test_receiver_that_joins_later_gets_some(trial: Trial) -> None:
             task.cancel()
 
 
+@promise(3, 6)
+async def test_loop_turns_while_messages_never_run_out(trial: Trial) -> None:
+    topic = await trial.topic()
+    await trial.send(topic, *numbered(100))
+    receiver = await trial.receiver(topic)
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with asyncio.TaskGroup() as group:
+        turning = group.create_task(turn())
+        for _ in range(100):
+            await receiver.ack(*await receiver.receive())
+        turning.cancel()
+    assert turns >= 50, "leases are extended only while the loop turns"
+
+
 class _Sender:
     """Sends numbers one by one, and tells how far it has come."""
 
