@@ -24,6 +24,8 @@ from visionbus.messaging import (
 from visionbus.messaging.drivers.sqlite import store as sqlite_store
 from visionbus.messaging.drivers.sqlite import writer as sqlite_writer
 
+root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk, to be full or read-only")
+
 
 @pytest.fixture
 def path(tmp_path):
@@ -129,10 +131,24 @@ def test_truncated_file_is_an_error_of_the_bus(path, url):
         asyncio.run(declared(url))
 
 
-def test_read_only_folder_is_an_access_error(tmp_path):
-    """As root the rights of a folder stop nobody, so this is a folder of a read-only file system."""
-    with pytest.raises(AccessError, match="cannot be used"):
-        asyncio.run(declared("sqlite:////proc/visionbus.db"))
+@contextmanager
+def small_disk(folder):
+    """A file system of 2 MB, to be filled or made read-only; only root may have one."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@root
+def test_file_on_a_read_only_disk_is_an_access_error(tmp_path):
+    with small_disk(tmp_path / "disk") as disk:
+        asyncio.run(declared(f"sqlite:///{disk}/bus.db"))
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        with pytest.raises(AccessError, match="may be written"):
+            asyncio.run(declared(f"sqlite:///{disk}/bus.db"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write what is read-only")
@@ -216,6 +232,40 @@ def test_lease_is_not_taken_over_right_after_all_had_to_wait(path, url):
 
 
 @pytest.mark.slow
+def test_who_waited_long_for_a_turn_takes_nothing_over_for_a_while(path, monkeypatch):
+    monkeypatch.setattr(sqlite_writer, "PATIENCE", 0.2)
+
+    async def wait():
+        writer = sqlite_writer.Writer(path, synchronous="normal")
+        assert not await writer.run(lambda store: store.patient)
+        with holding(path, mode="turn"):
+            waiting = asyncio.create_task(writer.run(lambda store: store.patient))
+            await asyncio.wait({waiting}, timeout=sqlite_writer.LONG_WAIT * 1.5)
+        assert await waiting
+        assert await writer.run(lambda store: store.patient)
+        await asyncio.sleep(sqlite_writer.PATIENCE)
+        assert not await writer.run(lambda store: store.patient)
+        await writer.close()
+
+    asyncio.run(wait())
+
+
+def test_patient_store_takes_nothing_over(path):
+    store = sqlite_store.Store(path, synchronous="normal", busy_timeout=1)
+    with store.transaction():
+        store.declare("images", ["workers"], create=True)
+        store.send("images", [Message(b"held")])
+        dead = store.attach("images", "workers", time.monotonic())
+        assert len(store.claim(dead, 1)) == 1
+        heir = store.attach("images", "workers", time.monotonic() + 60)
+        store.patient = True
+        assert store.claim(heir, 1) == []
+        store.patient = False
+        assert len(store.claim(heir, 1)) == 1
+    store.close()
+
+
+@pytest.mark.slow
 def test_close_takes_seconds_while_a_process_is_frozen_in_its_turn(path, url, monkeypatch):
     monkeypatch.setattr(sqlite_writer, "CLOSING_TIME", 0.3)
 
@@ -234,16 +284,9 @@ def test_close_takes_seconds_while_a_process_is_frozen_in_its_turn(path, url, mo
     assert asyncio.run(received(url, 1)) == [b"late"]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount the small disk that is to be full")
+@root
 def test_full_disk_fails_the_send_and_keeps_what_was_confirmed(tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], check=True)
-    url = f"sqlite:///{disk}/bus.db"
-    ballast = disk / "ballast"
-
-    async def fill():
+    async def fill(url, ballast):
         confirmed = []
         async with connect(url) as bus:
             await bus.declare("images", "workers")
@@ -257,12 +300,11 @@ def test_full_disk_fails_the_send_and_keeps_what_was_confirmed(tmp_path):
             await bus.send("images", Message(b"room again"))
         return [*confirmed, b"room again"]
 
-    try:
-        confirmed = asyncio.run(fill())
+    with small_disk(tmp_path / "disk") as disk:
+        url = f"sqlite:///{disk}/bus.db"
+        confirmed = asyncio.run(fill(url, disk / "ballast"))
         assert len(confirmed) > 10
         assert asyncio.run(received(url, len(confirmed))) == confirmed
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 def test_restart_of_the_machine_frees_what_was_held_and_delayed(path, url):
