@@ -24,7 +24,7 @@ class Augment:
             raise ValueError(f"shift is a number of pixels, 0 or more, not {self.shift}")
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Change uint8 [image, height, width, channel], on whatever device, by the random state of `generator` (CPU)."""
+        """Change uint8 [image, height, width, channel], on any device, by the random state of `generator`."""
         if self.flip:
             images = _flip(images, generator)
         if self.shift:

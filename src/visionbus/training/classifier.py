@@ -31,14 +31,16 @@ class Calibrated(nn.Module):
 class Classifier:
     """A `Model` that torch runs, in float32, on the device on which the network lies."""
 
-    def __init__(
-        self, network: nn.Module, classes: tuple[str, ...], spec: Input, *, temperature: float = 1.0
-    ) -> None:
-        """Take a network that maps uint8 [n, height, width, channel] to float [n, class]; puts it in evaluation mode."""
+    def __init__(self, network: nn.Module, classes: tuple[str, ...], spec: Input, *, temperature: float = 1.0) -> None:
+        """Put `network`, which maps uint8 [n, height, width, channel] to float [n, class], in evaluation mode."""
         self.network = network.eval()
         self.temperature = temperature
         self._classes = classes
         self._input = spec
+
+    def at(self, temperature: float) -> "Classifier":
+        """Give the same network at another temperature."""
+        return Classifier(self.network, self._classes, self._input, temperature=temperature)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -67,7 +67,8 @@ def _to_onnx(classifier: Classifier, metadata: Metadata) -> bytes:
     for key, text in metadata.to_properties().items():
         model.metadata_props.add(key=key, value=text)
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    content: bytes = model.SerializeToString()
+    return content
 
 
 @contextmanager

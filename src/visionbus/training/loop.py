@@ -2,17 +2,19 @@
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
 from visionbus.training.augment import Augment
 from visionbus.training.classifier import as_tensor
 from visionbus.vision import Dataset
+
+_STEPS = 600  # fewer than so many steps teach a fresh network little
+_MOST_EPOCHS = 60
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Recipe:
 
     Attributes:
         epochs: how often each image is shown.
-        batch: images a step.
+        batch: images a step, at most; the steps of an epoch share its images evenly.
         rate: the learning rate at its peak.
         warmup: the share of the steps in which the rate rises, linearly from 0; then it falls linearly to 0.
         momentum: 0 to 1.
@@ -30,14 +32,28 @@ class Recipe:
         augment: random changes to the images.
     """
 
-    epochs: int = 7
+    epochs: int = 8
     batch: int = 250
-    rate: float = 0.2
+    rate: float = 0.1
     warmup: float = 0.25
     momentum: float = 0.9
-    decay: float = 1e-3
+    decay: float = 2e-3
     smoothing: float = 0.1
     augment: Augment = field(default_factory=Augment)
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        if self.epochs < 1 or self.batch < 2:
+            raise ValueError(f"at least 1 epoch and batches of 2 images, not {self.epochs} and {self.batch}")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup is a share of the steps, from 0 to below 1, not {self.warmup}")
+
+    @classmethod
+    def for_images(cls, images: int) -> Self:
+        """Choose for so many images: smaller batches and more epochs for few, so that the steps suffice to learn."""
+        batch = min(max(images // 20, 16), cls.batch)
+        epochs = min(max(cls.epochs, math.ceil(_STEPS * batch / images)), _MOST_EPOCHS)
+        return cls(epochs=epochs, batch=batch, rate=cls.rate * batch / cls.batch)
 
     def steps(self, images: int) -> int:
         """Count the steps that so many images take."""
@@ -94,7 +110,7 @@ def fit(network: nn.Module, dataset: Dataset, recipe: Recipe, *, fabric: Fabric,
     for number in range(1, recipe.epochs + 1):
         began = time.monotonic()
         loss_sum, right = torch.zeros(2, device=fabric.device)
-        for chosen in torch.randperm(len(dataset), generator=generator).split(recipe.batch):
+        for chosen in torch.randperm(len(dataset), generator=generator).tensor_split(steps // recipe.epochs):
             for group in optimizer.param_groups:
                 group["lr"] = recipe.rate_at(step / steps)
             truth = labels[chosen]

@@ -38,6 +38,11 @@ class NetworkConfig:
         stages = min(max(int(math.log2(side / 3.5)), 1), _MOST_STAGES)
         return cls(classes, spec.channels, tuple(min(32 * 2**stage, 256) for stage in range(stages)))
 
+    def parameters(self) -> int:
+        """Count the numbers that are learnt."""
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in Network(self).parameters() if parameter.requires_grad)
+
 
 class Stage(nn.Module):
     """Two 3x3 convolutions, and half the size between them, so that most of the work is done on the small side."""
@@ -55,8 +60,8 @@ class Stage(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map float [n, channels, height, width] to [n, width, height // 2, width // 2]."""
         features = self.activation(self.enter_norm(self.pool(self.enter(features))))
-        features = self.activation(self.refine_norm(self.refine(features)))
-        return features
+        refined: Tensor = self.activation(self.refine_norm(self.refine(features)))
+        return refined
 
 
 class FusedStage(nn.Module):
@@ -77,7 +82,8 @@ class FusedStage(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Do what the stage did."""
         features = self.pool(self.activation(self.enter(features)))
-        return self.activation(self.refine(features))
+        refined: Tensor = self.activation(self.refine(features))
+        return refined
 
 
 class Network(nn.Module):
@@ -131,5 +137,5 @@ def build(config: NetworkConfig, images: npt.NDArray[np.uint8], *, seed: int) ->
 def _norm(width: int) -> nn.BatchNorm2d:
     """Batch norm that learns to shift but not to scale: the convolution does, and so its factor stays positive."""
     norm = nn.BatchNorm2d(width)
-    norm.weight.requires_grad_(requires_grad=False)
+    norm.weight.requires_grad = False
     return norm

@@ -1,6 +1,5 @@
 """Shows how training comes along: a bar on a terminal, elsewhere one fact a line."""
 
-
 from types import TracebackType
 from typing import Self
 

@@ -95,9 +95,7 @@ def evaluate(model: Model, dataset: Dataset, *, batch_size: int = 250) -> Evalua
     return measure(logits, dataset.labels, model.classes)
 
 
-def measure(
-    logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], classes: tuple[str, ...]
-) -> Evaluation:
+def measure(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], classes: tuple[str, ...]) -> Evaluation:
     """Measure logits float32 [image, class] against labels int64 [image]."""
     predicted = logits.argmax(axis=1)
     confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)

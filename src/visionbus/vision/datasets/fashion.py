@@ -3,12 +3,12 @@
 Xiao, Rasul, Vollgraf: Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms (2017).
 """
 
-import hashlib
+import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NoReturn
 
 import numpy as np
 
@@ -43,12 +43,14 @@ FOLDER_VARIABLE = "VISIONBUS_DATA"
 
 Part = Literal["train", "test"]
 
+_log = logging.getLogger(__name__)
+
 
 def fashion_mnist(part: Part = "train", *, folder: Path | None = None) -> Dataset:
     """Load the 60,000 training or the 10,000 test images, uint8 [n, 28, 28, 1].
 
-    They are looked for in `folder` (and there alone, if given), in the folder that the environment variable
-    VISIONBUS_DATA names, in the cache, in Debian's package; then fetched into the cache. SHA-256 is always checked.
+    They are looked for in `folder` (and there alone, if given); in the folder that the environment variable
+    VISIONBUS_DATA names; in the cache; in Debian's package; then fetched into the cache. SHA-256 is always checked.
 
     Raises:
         DatasetError: when they are nowhere to be had, or a file outside of the cache is damaged.
@@ -67,36 +69,38 @@ def cache_folder() -> Path:
 
 def _content(name: str, folder: Path | None) -> bytes:
     """Find one file wherever it lies, unpacked and checked."""
-    for path in _candidates(name, folder):
-        content = idx.read_bytes(path)
-        if hashlib.sha256(content).hexdigest() == SHA256[name]:
-            return content
-        raise DatasetError(f"{path} is not Fashion-MNIST's (its SHA-256 differs): replace or remove it")
     if folder is not None:
-        raise DatasetError(f"{folder} holds no {name}.gz: name the folder in which Fashion-MNIST's four files lie")
-    return _cached(name)
-
-
-def _candidates(name: str, folder: Path | None) -> Iterator[Path]:
-    """Name the existing files that could be it, outside of the cache, the first choice first."""
+        return _first(name, [folder]) or _missing(name, folder)
     variable = os.environ.get(FOLDER_VARIABLE)
-    folders = [Path(variable), Path(variable) / "fashion-mnist"] if variable else []
-    for place in [folder] if folder is not None else [*folders, DEBIAN]:
-        for path in (place / f"{name}.gz", place / name):
-            if path.is_file():
-                yield path
+    named = [Path(variable), Path(variable) / "fashion-mnist"] if variable else []
+    return _first(name, named) or _cached(name) or _first(name, [DEBIAN]) or _fetched(name)
 
 
-def _cached(name: str) -> bytes:
-    """Take the file from the cache; fetch all four again where it is missing or damaged."""
-    path = cache_folder() / f"{name}.gz"
-    for attempt in ("as it lies", "fetched"):
-        if attempt == "fetched":
-            fetch.fetch(SHA256, path.parent)
-        try:
+def _first(name: str, folders: list[Path]) -> bytes | None:
+    """Read the file, gzipped or not, from the first of the folders that has it; None where none has."""
+    for path in (folder / file for folder in folders for file in (f"{name}.gz", name)):
+        if path.is_file():
             content = idx.read_bytes(path)
-        except DatasetError:
-            continue
-        if hashlib.sha256(content).hexdigest() == SHA256[name]:
+            if not fetch.is_intact(content, SHA256[name]):
+                raise DatasetError(f"{path} is not Fashion-MNIST's (its SHA-256 differs): replace or remove it")
             return content
-    raise DatasetError(f"{path} is damaged again after fetching: is the disk full?")
+    return None
+
+
+def _missing(name: str, folder: Path) -> NoReturn:
+    raise DatasetError(f"{folder} holds no {name}.gz: name the folder in which Fashion-MNIST's four files lie")
+
+
+def _cached(name: str) -> bytes | None:
+    """Read the file from the cache; None where it is missing or damaged, for then it is fetched again."""
+    try:
+        return _first(name, [cache_folder()])
+    except DatasetError as error:
+        _log.warning("%s; looking elsewhere", error)
+        return None
+
+
+def _fetched(name: str) -> bytes:
+    """Fetch all four files into the cache, for whoever needs one needs the others."""
+    fetch.fetch(SHA256, cache_folder())
+    return _first(name, [cache_folder()]) or _missing(name, cache_folder())

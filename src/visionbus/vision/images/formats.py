@@ -52,6 +52,10 @@ class Limits:
             raise ValueError(f"limits must be at least 1, pixels at most {_MOST_PIXELS}, not {self}")
 
 
+LIMITS = Limits()
+GREY = frozenset({"1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N"})
+
+
 def open_image(data: bytes, limits: Limits) -> ImageFile:
     """Read the header of an image file; its pixels are decoded later.
 
@@ -72,6 +76,16 @@ def open_image(data: bytes, limits: Limits) -> ImageFile:
             "send a smaller one (--shrink)"
         )
     return image
+
+
+def header(data: bytes, *, limits: Limits = LIMITS) -> tuple[int, int, bool]:
+    """Tell an image file's height and width as stored, and whether it is grey, without decoding it.
+
+    Raises:
+        ImageError: as `open_image`.
+    """
+    image = open_image(data, limits)
+    return image.height, image.width, image.mode in GREY
 
 
 @contextmanager

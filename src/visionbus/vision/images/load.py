@@ -13,18 +13,17 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from visionbus.vision.errors import ImageError
 from visionbus.vision.images.colour import plain
-from visionbus.vision.images.formats import Limits, open_image, quiet, refusing
+from visionbus.vision.images.formats import LIMITS, Limits, header, open_image, quiet, refusing
 from visionbus.vision.images.input import Input, Mode
 from visionbus.vision.images.orientation import turn
 
-_LIMITS = Limits()
 _SHRUNK = 2048
 _QUALITY = 90
 _GAP = 3.0  # how much larger than wanted a quick first reduction leaves a picture, before the exact one
 _log = logging.getLogger(__name__)
 
 
-def load(data: bytes, spec: Input, *, limits: Limits = _LIMITS) -> npt.NDArray[np.uint8]:
+def load(data: bytes, spec: Input, *, limits: Limits = LIMITS) -> npt.NDArray[np.uint8]:
     """Decode an image file (PNG, JPEG, WebP, GIF, BMP, TIFF) and fit it to `spec`.
 
     Greyscale and colour are converted to each other, alpha is laid over white, 16 bits are scaled to 8, EXIF
@@ -66,14 +65,13 @@ def raw(data: bytes, shape: str, spec: Input) -> npt.NDArray[np.uint8]:
     return np.frombuffer(data, dtype=np.uint8).reshape(spec.shape)
 
 
-def shrink(data: bytes, *, limits: Limits = _LIMITS) -> bytes:
+def shrink(data: bytes, *, limits: Limits = LIMITS) -> bytes:
     """Make a JPEG of at most 2,048 pixels a side of an image file, upright, alpha over white, grey if it was grey.
 
     Raises:
         ImageError: as `load`.
     """
-    image = open_image(data, limits)
-    mode: Mode = "L" if image.mode in {"1", "L", "LA", "I;16", "I;16B"} else "RGB"
+    mode: Mode = "L" if header(data, limits=limits)[2] else "RGB"
     image = _decode(data, mode, (_SHRUNK, _SHRUNK), limits)
     image.thumbnail((_SHRUNK, _SHRUNK), Image.Resampling.LANCZOS, reducing_gap=_GAP)
     file = BytesIO()
