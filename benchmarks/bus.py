@@ -14,10 +14,13 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from visionbus.messaging import Message, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DATA = os.urandom(1000)
 ATTRIBUTES = {"ce-id": "run/12345", "ce-type": "benchmark", "content-type": "application/octet-stream"}
