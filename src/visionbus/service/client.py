@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -83,7 +83,7 @@ class Client:
         if self._subscription:
             await self._subscription.close()
 
-    async def submit(self, images: Items) -> AsyncIterator[str]:
+    async def submit(self, images: Items) -> AsyncGenerator[str]:
         """Send images, and yield each one's id once the bus holds it; answers are not waited for.
 
         `images` gives paths, bytes of image files, uint8 pixels [h, w] or [h, w, c], `(name, any of these)`, or `Image`
@@ -103,7 +103,7 @@ class Client:
             making.cancel()
             await asyncio.gather(making, return_exceptions=True)
 
-    async def answers(self) -> AsyncIterator[Answer]:
+    async def answers(self) -> AsyncGenerator[Answer]:
         """Yield the answers to this run as they come, without end; each is acked when the next one is asked for.
 
         Others' answers are passed over. An answer may come twice. Raises `ValueError` where `Client(answers=...)` did

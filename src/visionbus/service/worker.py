@@ -153,11 +153,10 @@ class _Worker:
         """Do the work of one batch in the thread; the watch knows of it meanwhile."""
         published = [one.published.timestamp() for one in batch.deliveries]
         self._watch.begin(batch.names, alone=batch.alone)
-        try:
-            answers = self._classifier.answer(batch.requests, published, batch.received)
-        finally:
-            self._watch.end()
-        return [answer.to_message() for answer in answers]
+        answers = self._classifier.answer(batch.requests, published, batch.received)
+        messages = [answer.to_message() for answer in answers]
+        self._watch.end()  # not where it fails: what ends a worker is to be known
+        return messages
 
     async def _answer(self) -> None:
         while item := await self._classified.get():
