@@ -8,6 +8,7 @@ import time
 from collections import deque
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -33,6 +34,7 @@ GATHERING_TIME = 0.05  # seconds that acks wait for company
 class _Lease(NamedTuple):
     receiver: int
     message: int
+    hand_out: int  # the same receiver may get the same message again: acks of its earlier hand-out are not for this one
 
 
 class _Claimed(NamedTuple):
@@ -120,6 +122,7 @@ class SQLiteSubscription(DriverSubscription):
         self._claiming: asyncio.Future[object] | None = None  # outlives a cancelled fetch
         self._kept: deque[Delivery] = deque()  # claimed, and more than the fetch had room for
         self._held: set[_Lease] = set()
+        self._hand_outs = count()
         self._acks: list[_Lease] = []  # gathered
         self._flushing: asyncio.Task[None] | None = None
         self._heart = asyncio.get_running_loop().create_task(self._beat())
@@ -186,7 +189,7 @@ class SQLiteSubscription(DriverSubscription):
         self._claiming = None
         self._notice(claimed.receiver)
         if claimed.receiver.generation == self._generation:
-            leases = [_Lease(claimed.receiver.id, row[0]) for row in claimed.rows]
+            leases = [_Lease(claimed.receiver.id, row[0], next(self._hand_outs)) for row in claimed.rows]
             self._held.update(leases)
             self._kept += map(_delivery, claimed.rows, leases)
         return claimed.next_change
