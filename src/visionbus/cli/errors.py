@@ -23,6 +23,7 @@ FAILED = 1
 WRONG_USAGE = 2
 INTERRUPTED = 130
 PIPE_CLOSED = 141  # as a program that SIGPIPE ends
+TERMINATED = 143  # as a program that SIGTERM ends
 
 CURES = {
     errno.EACCES: "check the permissions",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS = {  # name -> where it is, and what `visionbus --help` says of it
-    "demo": ("visionbus.cli.demo:demo", "See the whole system classify 10,000 images, and check every answer."),
+    "demo": ("visionbus.cli.demo.command:demo", "See the whole system classify 10,000 images, and check every answer."),
     "worker": ("visionbus.cli.worker:worker", "Classify the images that come over the bus."),
     "send": ("visionbus.cli.send:send", "Publish images to be classified."),
     "results": ("visionbus.cli.results:results", "Store the answers, or print them."),

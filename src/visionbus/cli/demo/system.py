@@ -1,0 +1,118 @@
+"""Runs the real system: workers, a results consumer and a client, each a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from visionbus.cli.demo.verdict import count_rows
+from visionbus.cli.errors import Failure
+from visionbus.messaging import connect
+from visionbus.service.client import Client
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from visionbus.cli.demo.children import Child, Children
+    from visionbus.cli.demo.progress import Counts
+
+COMMAND = "visionbus"  # what `python -m` runs
+STALLED = 60.0  # seconds without any progress after which it is given up
+_LOOK = 0.05  # seconds between two looks into the database
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """What is to run. `images` is what `visionbus send` takes, `file` an IDX file of them, `store` the results."""
+
+    bus: str
+    topic: str
+    run: str
+    model: Path
+    processes: int
+    images: str
+    file: Path
+    encode: str
+    store: Path
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was seen of it from outside: the ids that the client was confirmed, and answers that came again."""
+
+    sent: list[str] = field(default_factory=list)
+    answered: set[str] = field(default_factory=set)
+    answered_again: int = 0
+
+
+async def start_services(system: System, children: Children) -> list[Child]:
+    """Start the workers and the results consumer; give them once they are ready."""
+    shared = ("--bus", system.bus, "--topic", system.topic)
+    ready = asyncio.Semaphore(0)
+
+    def hear(line: str) -> None:
+        if line.startswith(("worker ", "results ")) and "ready" in line.split():
+            ready.release()
+
+    processes = str(system.processes)
+    arguments = ("worker", *shared, "--model", str(system.model), "--processes", processes)
+    workers = await children.start("worker", COMMAND, *arguments, hear=hear)
+    results = await children.start("results", COMMAND, "results", *shared, "--store", str(system.store), hear=hear)
+    async with asyncio.TaskGroup() as group:
+        failing = group.create_task(children.fail_with(workers, results))
+        for _ in range(system.processes + 1):
+            await ready.acquire()
+        failing.cancel()
+    return [workers, results]
+
+
+async def send_and_wait(system: System, children: Children, services: list[Child], counts: Counts) -> Seen:
+    """Publish all images, and wait until each one has its row; raise `Failure` where a process ends or all stands."""
+    seen = Seen()
+
+    def hear(line: str) -> None:
+        if line.startswith(f"{system.run}/"):
+            seen.sent.append(line)
+            counts.published += 1
+
+    async with connect(system.bus) as bus, Client(bus, topic=system.topic, run=system.run, answers="demo") as client:
+        arguments = ("--bus", system.bus, "--topic", system.topic, "--run", system.run, "--encode", system.encode)
+        sender = await children.start("send", COMMAND, "send", system.images, *arguments, hear=hear)
+        async with asyncio.TaskGroup() as group:
+            watching = [
+                group.create_task(children.fail_with(*services)),
+                group.create_task(_count_answers(client, seen, counts)),
+            ]
+            await _until_stored(system, sender, seen, counts)
+            for task in watching:
+                task.cancel()
+    return seen
+
+
+async def _count_answers(client: Client, seen: Seen, counts: Counts) -> None:
+    async for answer in client.answers():
+        seen.answered_again += answer.id in seen.answered
+        seen.answered.add(answer.id)
+        counts.classified = max(counts.classified, len(seen.answered))
+
+
+async def _until_stored(system: System, sender: Child, seen: Seen, counts: Counts) -> None:
+    before = counts.all_stages
+    moved = time.monotonic()
+    while not (sender.listening.done() and counts.stored >= len(seen.sent)):
+        counts.stored = count_rows(system.store, system.run)
+        counts.classified = max(
+            counts.classified, counts.stored
+        )  # the demo's own receiver may be behind the database's
+        if sender.listening.done():
+            await sender.finished()
+        if counts.all_stages != before:
+            before, moved = counts.all_stages, time.monotonic()
+        elif time.monotonic() - moved > STALLED:
+            raise Failure(
+                f"nothing has moved for {STALLED:g} s: {counts.published} published, {counts.classified} classified, "
+                f"{counts.stored} stored of {counts.total}; what the processes said lies beside the bus, in *.log"
+            )
+        await asyncio.sleep(_LOOK)
