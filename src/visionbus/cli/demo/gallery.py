@@ -29,6 +29,11 @@ class Picture:
     probability: float
     true: str
 
+    @property
+    def right(self) -> bool:
+        """Whether it was predicted what it is."""
+        return self.predicted == self.true
+
 
 def can_draw(console: Console) -> bool:
     """Tell whether greys and half blocks will be seen."""
@@ -42,6 +47,7 @@ def show(pictures: Sequence[Picture], console: Console) -> None:
         for one in pictures:
             click.echo(f"image {one.name} predicted {one.predicted} {one.probability:.2f} true {one.true}")
         return
+    console.print("some of the images: what the model says and how sure it is; below, the true class")
     side = pictures[0].pixels.shape[0]
     shrink = 1 if console.width >= _ACROSS * (side + _GAP) else 2
     across = max(1, min(_ACROSS, console.width // (side // shrink + _GAP)))
@@ -56,17 +62,14 @@ def _row(pictures: Sequence[Picture], shrink: int) -> list[Text]:
     lines = [_joined(parts, width) for parts in zip(*drawn, strict=True)]
     return [
         *lines,
-        _joined([_caption(one, width) for one in pictures], width),
-        _joined([Text(f"{one.true}"[:width], "dim") for one in pictures], width),
+        _joined([_predicted(one) for one in pictures], width),
+        _joined([Text(f"{'✓' if one.right else '✗'} {one.true}", "dim") for one in pictures], width),
         Text(),
     ]
 
 
-def _caption(one: Picture, width: int) -> Text:
-    right = one.predicted == one.true
-    share = f" {one.probability:.0%}"
-    name = f"{'✓' if right else '✗'} {one.predicted}"
-    return Text(name[: width - len(share)] + share, "green" if right else "bold red")
+def _predicted(one: Picture) -> Text:
+    return Text(f"{one.probability:.0%} {one.predicted}", "green" if one.right else "bold red")
 
 
 def _draw(grey: npt.NDArray[np.uint8]) -> list[Text]:
@@ -89,6 +92,7 @@ def _shrunk(grey: npt.NDArray[np.uint8], by: int) -> npt.NDArray[np.uint8]:
 def _joined(parts: Sequence[Text], width: int) -> Text:
     line = Text()
     for part in parts:
+        part.truncate(width + _GAP - 1)
         part.pad_right(width + _GAP - part.cell_len)
         line.append_text(part)
     return line

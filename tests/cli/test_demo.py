@@ -1,0 +1,306 @@
+import json
+import os
+import pty
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from rich.console import Console
+
+from visionbus.cli.demo import gallery, place, report
+from visionbus.cli.demo.verdict import Row, Verdict, count_rows, judge, latencies, read_rows
+
+TRUTH = {"r/0": "Bag", "r/1": "Coat", "r/2": "Shirt"}
+VERDICT = re.compile(r"sent (\d+) stored (\d+) lost 0 duplicates 0 wrong 0 accuracy (0\.\d{4}|1\.0000)")
+
+
+def row(name, label, published=1.0, stored=2.0):
+    return Row(name, label, 0.9, published, stored)
+
+
+def all_rows():
+    return [row(name, label) for name, label in TRUTH.items()]
+
+
+def test_verdict_of_a_whole_run_holds():
+    verdict = judge(TRUTH, all_rows(), TRUTH, TRUTH)
+    assert str(verdict) == "sent 3 stored 3 lost 0 duplicates 0 wrong 0 accuracy 1.0000"
+    assert verdict.holds
+
+
+@pytest.mark.parametrize(
+    ("rows", "amiss"),
+    [
+        (all_rows()[1:], {"stored": 2, "lost": 1}),
+        ([*all_rows(), row("r/0", "Bag")], {"duplicates": 1}),
+        ([*all_rows()[1:], row("r/0", "Coat")], {"wrong": 1}),
+        ([*all_rows()[1:], row("r/0", None)], {"wrong": 1}),
+    ],
+)
+def test_each_fault_is_counted_and_breaks_the_verdict(rows, amiss):
+    verdict = judge(TRUTH, rows, TRUTH, TRUTH)
+    counts = {name: getattr(verdict, name) for name in ("stored", "lost", "duplicates", "wrong")}
+    assert counts == {"stored": 3, "lost": 0, "duplicates": 0, "wrong": 0} | amiss
+    assert not verdict.holds
+
+
+def test_stored_but_never_confirmed_is_neither_lost_nor_a_duplicate():
+    assert judge(["r/0", "r/1"], all_rows(), TRUTH, TRUTH) == Verdict(2, 2, 0, 0, 0, 1.0)
+
+
+def test_id_that_was_confirmed_twice_is_sent_once():
+    assert judge(["r/0", "r/0"], [row("r/0", "Bag")], TRUTH, TRUTH).sent == 1
+
+
+def test_nothing_sent_is_no_success():
+    assert not judge([], [], TRUTH, TRUTH).holds
+
+
+def test_accuracy_is_against_the_true_labels():
+    offline = TRUTH | {"r/2": "Dress"}
+    rows = [*all_rows()[:2], row("r/2", "Dress")]
+    assert str(judge(TRUTH, rows, offline, TRUTH)) == "sent 3 stored 3 lost 0 duplicates 0 wrong 0 accuracy 0.6667"
+
+
+def test_accuracy_far_from_the_card_is_a_complaint():
+    whole = report.Report(Verdict(10, 10, 0, 0, 0, 0.93), 1, 1, 1, 1, 0, 0.9303, None, ())
+    assert whole.holds
+    assert "0.9330" in replace(whole, card_accuracy=0.933).complaint
+    assert replace(whole, card_accuracy=None).holds
+
+
+def test_latencies_are_median_and_99th_percentile():
+    median, late = latencies([row(str(n), "Bag", published=0.0, stored=float(n)) for n in range(101)])
+    assert (median, late) == (50.0, 99.0)
+
+
+@pytest.fixture
+def results(tmp_path):
+    path = tmp_path / "with space.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("create table results (id, label, probability, published, stored)")
+        connection.executemany(
+            "insert into results values (?, 'Bag', 0.9, 1.0, 2.0)", [("r/0",), ("r/1",), ("r0/0",), ("q/9",), ("r-/1",)]
+        )
+        connection.commit()
+    return path
+
+
+def test_only_the_rows_of_the_run_count(results):
+    assert count_rows(results, "r") == 2
+    assert {one.id for one in read_rows(results, "r")} == {"r/0", "r/1"}
+
+
+def test_no_table_is_no_rows(tmp_path):
+    assert count_rows(tmp_path / "none.db", "r") == 0
+
+
+@pytest.mark.parametrize("sqlite3_there", [True, False])
+def test_command_to_look_at_the_rows_works(results, monkeypatch, sqlite3_there):
+    monkeypatch.setattr(report.shutil, "which", lambda _: sqlite3_there)
+    command = report.look_command(str(results))
+    if sqlite3_there:
+        monkeypatch.undo()
+        if not report.shutil.which("sqlite3"):
+            pytest.skip("there is no sqlite3 command on this machine: the line for it cannot be tried")
+    shown = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert "r/0" in shown.stdout
+    assert len(shown.stdout.splitlines()) == 5
+
+
+def pictures(count):
+    pixels = np.arange(28 * 28, dtype=np.uint32).reshape(28, 28, 1).astype(np.uint8)
+    return [gallery.Picture(str(n), pixels, "T-shirt/top", 0.987, "Ankle boot") for n in range(count)]
+
+
+@pytest.mark.parametrize("width", [20, 60, 80, 100, 200])
+def test_pictures_fit_the_terminal(width):
+    out = StringIO()
+    console = Console(file=out, force_terminal=True, color_system="truecolor", width=width, _environ={})
+    monkey = type("Utf8", (Console,), {"encoding": "utf-8"})
+    console.__class__ = monkey
+    gallery.show(pictures(10), console)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).splitlines()[1:]
+    assert max(map(len, plain)) <= width
+    assert sum("99% T-shirt/top" in line for line in plain) == max(2, -(-10 // max(1, width // 16)))
+
+
+def test_pictures_off_a_terminal_are_a_line_each(capsys):
+    gallery.show(pictures(2), Console(file=StringIO()))
+    assert capsys.readouterr().out.splitlines() == [
+        "image 0 predicted T-shirt/top 0.99 true Ankle boot",
+        "image 1 predicted T-shirt/top 0.99 true Ankle boot",
+    ]
+
+
+def test_two_demos_have_a_place_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with place.own_place() as first, place.own_place() as second:
+        assert first.results == Path(".demo/results.db")
+        assert second.results == Path(".demo/results-2.db")
+        assert first.bus != second.bus
+
+
+def test_place_is_emptied_of_an_earlier_demo_and_others_are_left(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with place.own_place() as mine:
+        for path in (mine.bus, mine.results, Path(".demo/results.db-wal"), Path(".demo/results-2.db")):
+            path.touch()
+    with place.own_place() as mine:
+        assert not mine.bus.exists()
+        assert sorted(path.name for path in Path(".demo").glob("*.db*")) == ["results-2.db"]
+
+
+def descendants(process):
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def wait_for(condition, seconds=30.0):
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.02)
+    return value
+
+
+@pytest.fixture
+def demo(visionbus, tmp_path):
+    """Start a demo in a folder of its own."""
+    started = []
+
+    def start(*options, **streams):
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | streams
+        process = subprocess.Popen([*visionbus, "demo", *options], cwd=tmp_path, stdin=subprocess.DEVNULL, **streams)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def rows_in(path):
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("select count(*) from results where label is not null").fetchone()[0]
+
+
+@pytest.mark.slow
+def test_demo_ends_with_its_verdict_and_leaves_the_database(demo, tmp_path):
+    running = demo("--images", "300", "--processes", "2")
+    out, err = running.communicate(timeout=90)
+    assert (running.returncode, err) == (0, "")
+    lines = out.splitlines()
+    assert VERDICT.fullmatch(lines[-1]).group(1, 2) == ("300", "300")
+    assert sum(line.startswith("image ") for line in lines) == 10
+    for start in ("published 300 classified 300 stored 300", "images/s ", "ratio ", "seconds from published to stored"):
+        assert any(line.startswith(start) for line in lines), start
+    assert rows_in(tmp_path / ".demo" / "results.db") == 300
+    assert sorted(path.name for path in (tmp_path / ".demo").iterdir()) == ["results.db", "run"]
+    (look,) = (line for line in lines if line.startswith("rows "))
+    looked = subprocess.run(look[5:], shell=True, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert len(looked.stdout.splitlines()) == 10
+
+
+@pytest.mark.slow
+def test_json_is_one_document_and_png_gives_the_same_answers(demo):
+    running = demo("--images", "200", "--encode", "png", "--processes", "1", "--json")
+    out, err = running.communicate(timeout=90)
+    assert (running.returncode, err) == (0, "")
+    document = json.loads(out)
+    assert document["holds"]
+    assert (document["sent"], document["stored"], document["wrong"]) == (200, 200, 0)
+
+
+@pytest.mark.slow
+def test_two_demos_at_once_both_hold(demo, tmp_path):
+    running = [demo("--images", "300", "--processes", "1") for _ in range(2)]
+    for one in running:
+        out, err = one.communicate(timeout=90)
+        assert (one.returncode, err) == (0, "")
+        assert VERDICT.fullmatch(out.splitlines()[-1])
+    assert rows_in(tmp_path / ".demo" / "results.db") == rows_in(tmp_path / ".demo" / "results-2.db") == 300
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [(signal.SIGINT, 130, "visionbus: interrupted\n"), (signal.SIGTERM, 143, ""), (signal.SIGKILL, -9, "")],
+)
+def test_all_processes_end_with_the_demo(demo, number, status, said):
+    running = demo("--processes", "2")
+    wait_for(lambda: len(descendants(running)) >= 5)
+    children = descendants(running)
+    running.send_signal(number)
+    _, err = running.communicate(timeout=30)
+    assert (running.returncode, err) == (status, said)
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["worker", "results"])
+def test_service_that_dies_ends_the_demo_with_its_name(demo, command):
+    running = demo("--processes", "1")
+    victim = wait_for(
+        lambda: next(
+            (one for one in descendants(running) if command in one.cmdline() and "visionbus" in one.cmdline()), 0
+        )
+    )
+    wait_for(lambda: len(descendants(running)) >= 4)
+    children = descendants(running)
+    victim.kill()
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert f"the process '{command}' was killed by SIGKILL" in err
+    assert err.count("\n") == 1
+    assert "sent 10000" not in out
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+
+
+@pytest.mark.slow
+def test_demo_on_a_terminal_shows_bars_and_pictures(demo):
+    controller, terminal = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "50", "COLORTERM": "truecolor"}
+    environment.pop("NO_COLOR", None)
+    running = demo("--images", "200", "--processes", "1", stdout=terminal, stderr=terminal, env=environment)
+    os.close(terminal)
+    shown = b""
+    try:
+        while chunk := os.read(controller, 65536):
+            shown += chunk
+    except OSError:  # the other end is closed
+        pass
+    assert running.wait(timeout=30) == 0
+    text = shown.decode()
+    assert "▀" in text
+    assert "━" in text
+    assert VERDICT.fullmatch(text.rstrip().splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_missing_data_is_one_line_with_the_cure(demo, tmp_path):
+    running = demo("--data", str(tmp_path))
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert err.startswith("visionbus: error: ")
+    assert err.count("\n") == 1
+
+
+def test_demo_imports_no_torch():
+    code = "import sys, visionbus.cli.demo.run; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
