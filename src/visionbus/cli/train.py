@@ -77,7 +77,7 @@ def train(
     """  # noqa: D301 (click reads \b)
     from visionbus import training  # noqa: PLC0415 (torch takes seconds, and is an extra)
 
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     trained = training.train(
         data,
         output,

@@ -56,8 +56,10 @@ class Metadata:
         figures, provenance = _value(properties, "figures"), _value(properties, "provenance")
         if not isinstance(name, str) or not name:
             raise ModelError(f"its name is {name!r}, not a text: export it again")
-        if not isinstance(classes, list) or not classes or not all(isinstance(label, str) for label in classes):
+        if not isinstance(classes, list) or not all(isinstance(label, str) for label in classes):
             raise ModelError(f"its classes are {classes!r}, not a list of names: export it again")
+        if not classes or len(set(classes)) != len(classes):
+            raise ModelError(f"its classes are {classes!r}, not names that differ from each other: export it again")
         if not isinstance(figures, dict) or not isinstance(provenance, dict):
             raise ModelError("its figures and provenance are no JSON objects: export it again")
         try:

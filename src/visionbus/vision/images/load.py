@@ -132,5 +132,5 @@ def _fitted(image: Image.Image, spec: Input) -> Image.Image:
 def _middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:
     """Give the largest box in the middle of `size` with the proportions of `wanted` (both width, height)."""
     scale = min(size[0] / wanted[0], size[1] / wanted[1])
-    left, top = (size[0] - wanted[0] * scale) / 2, (size[1] - wanted[1] * scale) / 2
+    left, top = max((size[0] - wanted[0] * scale) / 2, 0.0), max((size[1] - wanted[1] * scale) / 2, 0.0)
     return (left, top, size[0] - left, size[1] - top)

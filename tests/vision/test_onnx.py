@@ -1,0 +1,143 @@
+"""Model files: ours run, others are refused with the cure."""
+
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from visionbus.vision import Input, ModelError, predict
+from visionbus.vision.onnx import OnnxModel, default_model
+
+
+def test_file_describes_itself(write_model):
+    path = write_model()
+    model = OnnxModel(path)
+    assert model.name == "tiny"
+    assert model.classes == ("dark", "bright")
+    assert model.input == Input(4, 6, "L")
+    assert model.figures == {"accuracy": 0.5}
+    assert model.provenance == {"seed": 1}
+    assert model.version == hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+@pytest.mark.parametrize("size", [1, 2, 63, 64, 65, 128, 200])
+def test_batch_of_any_size_gives_the_logits_of_its_images_alone(write_model, size):
+    model = OnnxModel(write_model())
+    batch = np.random.default_rng(0).integers(0, 256, (size, 4, 6, 1), dtype=np.uint8)
+    logits = model.logits(batch)
+    assert logits.dtype == np.float32
+    assert logits.shape == (size, 2)
+    assert np.allclose(logits[-1], model.logits(batch[-1:])[0])
+    assert np.allclose(logits[:, 1], batch.reshape(size, -1).mean(axis=1), rtol=1e-5)
+
+
+def test_predictions_name_the_class(write_model):
+    model = OnnxModel(write_model())
+    dark, bright = np.zeros((4, 6, 1), np.uint8), np.full((4, 6, 1), 200, np.uint8)
+    assert [found.label for found in predict(model, np.stack([bright, dark]))] == ["bright", "dark"]
+
+
+def test_warm_model_answers_as_a_cold_one(write_model):
+    model = OnnxModel(write_model(), threads=2)
+    batch = np.full((3, 4, 6, 1), 7, dtype=np.uint8)
+    cold = model.logits(batch)
+    model.warm_up()
+    assert (model.logits(batch) == cold).all()
+
+
+def test_missing_file_is_refused(tmp_path):
+    with pytest.raises(ModelError, match=r"cannot read the model .*gone.onnx"):
+        OnnxModel(tmp_path / "gone.onnx")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\0" * 100, b"\x80\x04\x95" + b"x" * 50])
+def test_file_that_is_no_onnx_is_refused(tmp_path, content):
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(ModelError, match="model.onnx is no"):
+        OnnxModel(tmp_path / "model.onnx")
+
+
+def test_truncated_file_is_refused_wherever_it_is_cut(write_model):
+    path = write_model()
+    content = path.read_bytes()
+    for cut in range(len(content)):
+        path.write_bytes(content[:cut])
+        with pytest.raises(ModelError):
+            OnnxModel(path)
+
+
+def test_model_without_our_metadata_is_refused(write_model):
+    with pytest.raises(ModelError, match=r"lacks the metadata visionbus.format: make it with `visionbus train`"):
+        OnnxModel(write_model(format=None))
+
+
+def test_newer_format_is_refused(write_model):
+    with pytest.raises(ModelError, match="it has format 2, this visionbus reads 1: upgrade visionbus"):
+        OnnxModel(write_model(format=2))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": "1"},
+        {"name": ""},
+        {"name": 3},
+        {"classes": []},
+        {"classes": "dark"},
+        {"classes": [1, 2]},
+        {"classes": ["same", "same"]},
+        {"input": {"height": 4}},
+        {"input": {"height": -4, "width": 6, "mode": "L", "fit": "stretch", "filter": "bilinear"}},
+        {"input": None},
+        {"figures": 3},
+        {"provenance": []},
+    ],
+)
+def test_damaged_metadata_is_refused(write_model, changes):
+    with pytest.raises(ModelError, match="is not a model for visionbus"):
+        OnnxModel(write_model(**changes))
+
+
+def test_wrong_class_count_is_refused(write_model, make_graph):
+    with pytest.raises(ModelError, match="names 2 classes, but its logits have the shape"):
+        OnnxModel(write_model(model=make_graph(3)))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"kind": TensorProto.FLOAT},
+        {"images": "pixels"},
+        {"logits": "scores"},
+        {"shape": ("n", 6, 4, 1)},
+        {"shape": (1, 4, 6, 1)},
+    ],
+)
+def test_graph_that_is_not_as_its_metadata_says_is_refused(write_model, make_graph, odd):
+    with pytest.raises(ModelError, match="export it again"):
+        OnnxModel(write_model(model=make_graph(**odd)))
+
+
+def test_shipped_model_is_found_and_fits_its_limits():
+    path = default_model()
+    model = OnnxModel(path)
+    assert path.stat().st_size <= 1_500_000
+    assert model.name == "fashion-mnist"
+    assert model.input == Input(28, 28, "L")
+    assert len(model.classes) == 10
+    assert model.figures["test"]["accuracy"] >= 0.93
+
+
+def test_vision_alone_imports_neither_torch_nor_onnx_runtime():
+    code = "import sys, visionbus.vision; print([m for m in ('torch', 'onnxruntime', 'onnx') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_running_a_model_needs_neither_torch_nor_onnx():
+    code = "import sys, visionbus.vision.onnx; print([m for m in ('torch', 'onnx') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
