@@ -47,8 +47,9 @@ class Address:
             raise ValueError(f"{url!r} has a fragment (#): write %23 where it belongs to the path")
         parameters: dict[str, str] = {}
         for name, value in parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)):
-            if parameters.setdefault(name, value) is not value:
-                raise ValueError(f"parameter {name!r} stands twice in {url!r}: keep one")
+            if name in parameters:
+                raise ValueError(f"parameter {name!r} stands twice in the {scheme} URL: keep one")
+            parameters[name] = value
         return cls(scheme.lower(), unquote(parts.netloc), unquote(parts.path), parameters)
 
 
@@ -171,5 +172,9 @@ def driver_class(scheme: str) -> type[Driver]:
     if scheme not in others:
         known = ", ".join(sorted({*_OWN, *others}))
         raise ValueError(f"unknown scheme {scheme!r} in the bus URL; known: {known}")
-    loaded: type[Driver] = others[scheme].load()
+    loaded = others[scheme].load()
+    if not (isinstance(loaded, type) and issubclass(loaded, Driver)):
+        raise TypeError(
+            f"the entry point {scheme} = {others[scheme].value} is no subclass of Driver: mend or remove it"
+        )
     return loaded

@@ -32,7 +32,7 @@ class Retry:
         try:
             grown = self.delay * self.factor ** (attempt - 1)
         except OverflowError:
-            return self.max_delay
+            return self.max_delay if self.delay else 0.0
         return min(grown, self.max_delay)
 
     def is_last(self, attempt: int) -> bool:

@@ -1,0 +1,154 @@
+"""Bus URLs, and how one finds its driver."""
+
+import subprocess
+import sys
+
+import pytest
+
+from visionbus.messaging import MissingExtraError, connect
+from visionbus.messaging.driver import Address, driver_class
+from visionbus.messaging.drivers.memory import MemoryDriver
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "path"),
+    [
+        ("memory://", "", ""),
+        ("kafka://host:9092,host2:9093", "host:9092,host2:9093", ""),
+        ("kafka://[::1]:9092", "[::1]:9092", ""),
+        ("sqlite:///relative.db", "", "/relative.db"),
+        ("sqlite:////tmp/a%20b%23c.db", "", "//tmp/a b#c.db"),
+        ("PubSub://my-project", "my-project", ""),
+    ],
+)
+def test_url_is_taken_apart(url, host, path):
+    address = Address.parse(url)
+    assert (address.scheme, address.host, address.path) == (url.partition(":")[0].lower(), host, path)
+    assert address.parameters == {}
+
+
+def test_parameters_are_decoded_and_may_be_empty():
+    assert Address.parse("kafka://h?a=1%262&b=&c=x+y").parameters == {"a": "1&2", "b": "", "c": "x y"}
+
+
+@pytest.mark.parametrize("url", ["", "visionbus.db", "sqlite", "sqlite:", "sqlite:/x.db", "://host", "/abs/path.db"])
+def test_what_is_no_url_is_refused_with_an_example(url):
+    with pytest.raises(ValueError, match=r"sqlite:///visionbus\.db"):
+        connect(url)
+
+
+@pytest.mark.parametrize("url", ["kafka://user:hunter2@host", "kafka://hunter2@host", "sqlite://hunter2@/x.db"])
+def test_secret_in_the_url_is_refused_and_not_repeated(url):
+    with pytest.raises(ValueError, match="environment or a file") as caught:
+        connect(url)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["1", "", "longer"])
+def test_parameter_given_twice_is_refused(value):
+    with pytest.raises(ValueError, match="'a' stands twice"):
+        Address.parse(f"kafka://host?a={value}&b=2&a={value}")
+
+
+def test_fragment_is_refused_with_its_cure():
+    with pytest.raises(ValueError, match="%23"):
+        connect("sqlite:///a#b.db")
+
+
+@pytest.mark.parametrize("query", ["novalue", "a=1&&b=2", "a=1&b"])
+def test_query_that_is_none_is_refused(query):
+    with pytest.raises(ValueError, match="query"):
+        Address.parse(f"memory://?{query}")
+
+
+def test_unknown_scheme_names_the_known_ones():
+    with pytest.raises(ValueError, match=r"unknown scheme 'nats'.*known:.*memory.*sqlite"):
+        connect("nats://host")
+
+
+def test_unknown_parameter_names_the_known_ones():
+    with pytest.raises(ValueError, match=r"unknown parameter 'sync'.*known: max_message_bytes, synchronous"):
+        connect("sqlite:///x.db?sync=full")
+
+
+def test_value_of_an_unknown_parameter_is_not_repeated():
+    with pytest.raises(ValueError, match="unknown parameter 'password'") as caught:
+        connect("memory://?password=hunter2")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["memory://host", "memory:///path"])
+def test_memory_takes_neither_host_nor_path(url):
+    with pytest.raises(ValueError, match="memory://"):
+        connect(url)
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "1e6", "", "many", "\u0661"])
+def test_size_limit_that_is_no_number_of_bytes_is_refused(limit):
+    with pytest.raises(ValueError, match="max_message_bytes"):
+        connect(f"memory://?max_message_bytes={limit}")
+
+
+def test_size_limit_comes_from_the_url():
+    assert connect("memory://").max_message_bytes == 1_000_000
+    assert connect("memory://?max_message_bytes=5000000").max_message_bytes == 5_000_000
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Make a distribution with an entry point, as if somebody had installed it."""
+
+    def install(scheme, target, code=""):
+        metadata = tmp_path / "theirs-1.0.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+        (metadata / "entry_points.txt").write_text(f"[visionbus.messaging.drivers]\n{scheme} = {target}\n")
+        (tmp_path / "their_driver.py").write_text(code)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "their_driver", raising=False)
+
+    return install
+
+
+THEIRS = """
+from visionbus.messaging.drivers.memory import MemoryDriver
+class Theirs(MemoryDriver):
+    parameters = frozenset({"colour"})
+"""
+
+
+def test_driver_of_another_distribution_is_found_by_its_entry_point(install):
+    install("theirs", "their_driver:Theirs", THEIRS)
+    assert issubclass(driver_class("theirs"), MemoryDriver)
+    connect("theirs://?colour=red&max_message_bytes=5")
+    with pytest.raises(ValueError, match="known: colour, max_message_bytes"):
+        connect("theirs://?size=3")
+
+
+def test_unknown_scheme_names_those_of_others_too(install):
+    install("theirs", "their_driver:Theirs", THEIRS)
+    with pytest.raises(ValueError, match="known: memory, sqlite, theirs"):
+        connect("thiers://")
+
+
+def test_own_scheme_cannot_be_taken_by_others(install):
+    install("memory", "their_driver:Theirs", THEIRS)
+    assert driver_class("memory") is MemoryDriver
+
+
+def test_missing_client_library_is_an_error_that_names_the_extra(install):
+    code = "from visionbus.messaging import MissingExtraError\nraise MissingExtraError('pip install theirs[client]')"
+    install("theirs", "their_driver:Theirs", code)
+    with pytest.raises(MissingExtraError, match="theirs"):
+        connect("theirs://")
+
+
+def test_what_is_no_driver_is_refused(install):
+    install("theirs", "their_driver:Theirs", "Theirs = dict")
+    with pytest.raises(TypeError, match=r"their_driver:Theirs.*Driver"):
+        connect("theirs://")
+
+
+def test_drivers_are_imported_only_when_asked_for():
+    code = "import sys, visionbus.messaging; print([name for name in sys.modules if 'drivers.' in name])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.strip() == b"[]"
