@@ -56,7 +56,7 @@ def test_missing_file_is_refused(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"hello", b"\0" * 100, b"\x80\x04\x95" + b"x" * 50])
 def test_file_that_is_no_onnx_is_refused(tmp_path, content):
     (tmp_path / "model.onnx").write_bytes(content)
-    with pytest.raises(ModelError, match="model.onnx is no"):
+    with pytest.raises(ModelError, match=r"model\.onnx is no"):
         OnnxModel(tmp_path / "model.onnx")
 
 

@@ -101,6 +101,7 @@ def _session(content: bytes, path: Path, threads: int) -> onnxruntime.InferenceS
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # it would keep a plan, and memory, for each size of batch
     options.log_severity_level = 3  # errors; they are raised as well
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other workers need the cores
     try:

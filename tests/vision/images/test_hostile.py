@@ -39,8 +39,7 @@ def outcome(data):
     """Load; an ImageError is an outcome, all else would fail the test."""
     try:
         loaded = load(data, SPEC)
-    except ImageError as error:
-        assert ": " in str(error)
+    except ImageError:
         return None
     assert loaded.shape == SPEC.shape
     return loaded
@@ -103,7 +102,7 @@ def test_huge_dimensions_are_refused_before_memory_is_taken(form):
     data = with_size(form, 60_000, 60_000)
     tracemalloc.start()
     try:
-        with pytest.raises(ImageError, match="more than|damaged"):
+        with pytest.raises(ImageError, match=r"more than|damaged"):
             load(data, SPEC)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:

@@ -1,0 +1,22 @@
+"""Small data that can be learnt in seconds."""
+
+import numpy as np
+import pytest
+
+from visionbus.vision import Dataset
+
+
+@pytest.fixture(scope="session")
+def stripes():
+    """Give a maker of noisy images with level, upright or slanted stripes, which flipping leaves what they are."""
+
+    def make(count, *, seed=0, side=12, channels=1):
+        generator = np.random.default_rng(seed)
+        labels = generator.integers(0, 2, count)
+        phases = generator.integers(0, 4, (count, 1, 1))
+        rows, columns = np.mgrid[:side, :side]
+        waves = np.where(labels[:, None, None], rows[None], columns[None]) + phases
+        images = (waves // 2 % 2 * 120 + generator.integers(0, 120, (count, side, side)))[..., None]
+        return Dataset(images.repeat(channels, axis=3).astype(np.uint8), labels.astype(np.int64), ("upright", "level"))
+
+    return make

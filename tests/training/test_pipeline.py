@@ -1,0 +1,151 @@
+"""From data to a model file and back: trained, exported, read, the same."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch")
+
+from visionbus.training import Classifier, Recipe, export, train  # noqa: E402 (torch may be missing)
+from visionbus.training.network import NetworkConfig, build  # noqa: E402
+from visionbus.vision import Input, ModelError, evaluate  # noqa: E402
+from visionbus.vision.datasets import open_for  # noqa: E402
+from visionbus.vision.metadata import Metadata  # noqa: E402
+from visionbus.vision.onnx import OnnxModel  # noqa: E402
+
+pytestmark = pytest.mark.slow  # torch takes seconds to import
+
+SPEC = Input(12, 12, "L")
+
+
+@pytest.fixture(scope="module")
+def trained(stripes, tmp_path_factory):
+    return train(stripes(300), tmp_path_factory.mktemp("model") / "stripes.onnx", epochs=4, precision="fp32")
+
+
+def test_trained_model_classifies_what_it_never_saw(trained, stripes):
+    assert trained.validation.accuracy > 0.9
+    assert evaluate(trained.model, stripes(200, seed=1)).accuracy > 0.9
+
+
+def test_file_tells_how_it_was_made_and_measured(trained):
+    model = OnnxModel(trained.path)
+    assert model.name == "stripes"
+    assert model.classes == ("upright", "level")
+    assert model.input == SPEC
+    assert model.figures["validation"]["accuracy"] == round(trained.validation.accuracy, 4)
+    assert model.provenance["command"].startswith("visionbus train arrays -o stripes.onnx --epochs 4 --seed 0")
+    assert {"seed", "precision", "recipe", "versions", "processor"} <= set(model.provenance)
+
+
+def test_card_lies_beside_it_and_names_its_version(trained):
+    card = trained.path.with_suffix(".md").read_text(encoding="utf-8")
+    assert trained.model.version in card
+    assert str(trained.model.figures["validation"]["accuracy"]) in card
+
+
+def test_file_names_no_path_of_the_machine_that_trained(trained):
+    content = trained.path.read_bytes()
+    for path in (str(trained.path.parent), "site-packages", "network.py", "forward"):
+        assert path.encode() not in content
+
+
+def test_file_is_one_file_with_the_promised_names_and_types(trained):
+    graph = onnx.load(trained.path).graph
+    assert [(value.name, value.type.tensor_type.elem_type) for value in graph.input] == [("images", onnx.TensorProto.UINT8)]
+    assert [value.name for value in graph.output] == ["logits"]
+    assert sorted(path.name for path in trained.path.parent.iterdir()) == ["stripes.md", "stripes.onnx"]
+
+
+def test_same_seed_gives_the_same_file(stripes, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        train(stripes(60), tmp_path / name / "m.onnx", epochs=1, precision="fp32")
+    assert (tmp_path / "one" / "m.onnx").read_bytes() == (tmp_path / "two" / "m.onnx").read_bytes()
+
+
+def network_and_images(channels=1, seed=0):
+    images = np.random.default_rng(seed).integers(0, 256, (300, 12, 12, channels), dtype=np.uint8)
+    network = build(NetworkConfig(5, channels, (8, 16)), images, seed=seed)
+    network.train()(torch.from_numpy(images))  # batch norms see something
+    return network, images
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_exported_file_measures_as_the_network_does(tmp_path, stripes, channels):
+    network, images = network_and_images(channels)
+    data = stripes(300, channels=channels)
+    classifier = Classifier(network, ("a", "b", "c", "upright", "level"), Input(12, 12, "L" if channels == 1 else "RGB"))
+    described = Metadata("m", classifier.classes, classifier.input)
+    model = export(classifier.at(0.7), tmp_path / "m.onnx", described, images=images)
+    data = type(data)(data.images, data.labels, classifier.classes)
+    ours, theirs = evaluate(model, data), evaluate(classifier.at(0.7), data)
+    assert ours.confusion == theirs.confusion
+    assert ours.calibration.loss == pytest.approx(theirs.calibration.loss, abs=1e-5)
+
+
+def test_any_module_from_pixels_to_logits_can_be_exported(tmp_path):
+    class Mean(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = torch.nn.Linear(3, 2)
+
+        def forward(self, images):
+            return self.head(images.float().mean(dim=(1, 2)))
+
+    classifier = Classifier(Mean(), ("a", "b"), Input(5, 7))
+    images = np.random.default_rng(0).integers(0, 256, (20, 5, 7, 3), dtype=np.uint8)
+    model = export(classifier, tmp_path / "mean.onnx", Metadata("mean", ("a", "b"), Input(5, 7)), images=images)
+    assert np.allclose(model.logits(images), classifier.logits(images), atol=1e-4)
+
+
+def test_export_that_would_differ_is_refused_and_leaves_the_old_file(tmp_path, monkeypatch):
+    network, images = network_and_images()
+    classifier = Classifier(network, tuple("abcde"), SPEC)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"old")
+    right = classifier.logits(images)
+    monkeypatch.setattr(classifier, "logits", lambda batch: right + np.float32(0.01))
+    with pytest.raises(ModelError, match="apart from the network's"):
+        export(classifier, path, Metadata("m", classifier.classes, SPEC), images=images)
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("m.onnx", b"old")]
+
+
+def folder_of_photos(folder):
+    """Write discs and squares in colour on noise, mixed sizes, one file broken."""
+    generator = np.random.default_rng(0)
+    for name in ("discs", "squares"):
+        (folder / name).mkdir(parents=True)
+        for number in range(30):
+            side = int(generator.integers(40, 60))
+            rows, columns = np.mgrid[:side, :side] / side - 0.5
+            inside = (rows**2 + columns**2 < 0.1) if name == "discs" else (abs(rows) < 0.3) & (abs(columns) < 0.3)
+            pixels = generator.integers(0, 60, (side, side, 3)) + inside[..., None] * np.array([180, 90, 40])
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number}.png")
+    (folder / "discs" / "broken.png").write_bytes(b"no image")
+
+
+def test_command_trains_on_a_folder_and_the_file_answers(tmp_path):
+    folder_of_photos(tmp_path / "shapes")
+    command = [sys.executable, "-m", "visionbus", "train", "shapes", "-o", "shapes.onnx", "--epochs", "25", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["figures"]["train"]["images"] == 60
+    assert "skipped discs/broken.png" in done.stderr
+    model = OnnxModel(tmp_path / "shapes.onnx")
+    assert model.input.mode == "RGB"
+    assert evaluate(model, open_for(model, tmp_path / "shapes")).accuracy > 0.9
+
+
+def test_place_that_cannot_be_written_is_found_out_before_the_training(stripes, tmp_path):
+    with pytest.raises(OSError, match="missing"):
+        train(stripes(60), tmp_path / "missing" / "m.onnx")
+
+
+def test_defaults_suit_small_data(stripes):
+    assert Recipe.for_images(len(stripes(20))).batch == 16
