@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from visionbus.messaging.bus import DEFAULT_URL, Bus, connect
@@ -33,19 +34,20 @@ class _Loop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._submitting = threading.Lock()  # nothing is handed over once the end has begun: nobody would answer
+        self._ended = False
         self._thread = threading.Thread(target=self._loop.run_forever, name="visionbus-blocking", daemon=True)
         self._thread.start()
 
-    @property
-    def running(self) -> bool:
-        return self._thread.is_alive()
-
     def run(self, work: Coroutine[object, object, T]) -> T:
-        """Run to the end, and return or raise what it does; an interrupt (Ctrl-C) cancels it, which loses nothing."""
-        if not self.running:
-            work.close()
-            raise ClosedError("the bus is closed: connect again")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        """Run to the end, and return or raise what it does; an interrupt (Ctrl-C) cancels it, which loses nothing: what
+        was being handed out at that moment comes again, when the subscription is closed at the latest.
+        """
+        with self._submitting:
+            if self._ended:
+                work.close()
+                raise ClosedError("the bus is closed: connect again")
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
         except CancelledError:
@@ -55,9 +57,21 @@ class _Loop:
             raise
 
     def stop(self) -> None:
+        """Cancel what other threads still wait for, and end the thread."""
+        with self._submitting:
+            self._ended = True
+            ending = asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop)
+        ending.result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _cancel_all() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 class BlockingBus:
@@ -70,6 +84,7 @@ class BlockingBus:
         self._closed = False
 
     def __enter__(self) -> Self:
+        self._loop.run(self._bus.__aenter__())
         return self
 
     def __exit__(
@@ -78,7 +93,7 @@ class BlockingBus:
         self.close()
 
     def close(self) -> None:
-        """As `Bus.close`."""
+        """As `Bus.close`; what other threads wait for ends with `ClosedError`."""
         with self._closing:
             if self._closed:
                 return
@@ -124,6 +139,7 @@ class BlockingSubscription:
     def __init__(self, subscription: Subscription, loop: _Loop) -> None:
         self._subscription = subscription
         self._loop = loop
+        self._entered = False
 
     @property
     def ack_deadline(self) -> float:
@@ -132,6 +148,7 @@ class BlockingSubscription:
 
     def __enter__(self) -> Self:
         self._loop.run(self._subscription.__aenter__())
+        self._entered = True
         return self
 
     def __exit__(
@@ -141,7 +158,7 @@ class BlockingSubscription:
 
     def close(self) -> None:
         """As `Subscription.close`; nothing is left to do where the bus is closed."""
-        if self._loop.running:
+        with suppress(ClosedError):
             self._loop.run(self._subscription.close())
 
     def __iter__(self) -> Self:
@@ -151,6 +168,10 @@ class BlockingSubscription:
         try:
             return self._loop.run(self._subscription.__anext__())
         except StopAsyncIteration:
+            raise StopIteration from None
+        except ClosedError:
+            if not self._entered:
+                raise
             raise StopIteration from None
 
     def receive(self, max_messages: int = 1, *, linger: float = 0.0, timeout: float | None = None) -> list[Delivery]:

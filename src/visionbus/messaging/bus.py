@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Self
 
 from visionbus.messaging.driver import Address, load_driver
 from visionbus.messaging.errors import ClosedError, NotFoundError, TooLargeError
+from visionbus.messaging.limits import Limits
 from visionbus.messaging.message import Message
 from visionbus.messaging.names import DEAD_LETTERS, check_subscription, dead_letter_topic, topic_fault
 from visionbus.messaging.retry import Retry
-from visionbus.messaging.subscription import Limits, Subscription
+from visionbus.messaging.subscription import Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,9 +68,11 @@ class Bus:
         if self._closed:
             return
         self._closed = True
-        closings = [subscription.close() for subscription in self._subscriptions]
-        outcomes = await asyncio.gather(*closings, return_exceptions=True)
-        await self._driver.close()
+        closings = [subscription.close() for subscription in tuple(self._subscriptions)]
+        try:
+            outcomes = await asyncio.gather(*closings, return_exceptions=True)
+        finally:
+            await self._driver.close()
         for failure in filter(None, outcomes):
             raise failure
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Self
 
@@ -19,26 +18,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from visionbus.messaging.driver import Driver, DriverSubscription
+    from visionbus.messaging.limits import Limits
     from visionbus.messaging.retry import Retry
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long, and how many at once: seconds and a count; `ValueError` for values out of range."""
-
-    ack_deadline: float
-    max_lease: float
-    max_in_flight: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.ack_deadline <= 600:
-            raise ValueError(f"ack_deadline is {self.ack_deadline}; it must be 1 to 600 seconds")
-        if not self.max_lease > 0:
-            raise ValueError(f"max_lease is {self.max_lease}; it must be more than 0 seconds")
-        if self.max_in_flight < 1:
-            raise ValueError(f"max_in_flight is {self.max_in_flight}; it must be at least 1")
 
 
 class Subscription:
@@ -68,6 +51,8 @@ class Subscription:
         self._dead_topic = dead_letter_topic(topic, name)
         self._attached: DriverSubscription | None = None
         self._closed = False
+        self._left = False  # what was attached is closed
+        self._closing = asyncio.Lock()  # whoever closes meanwhile waits too
         self._turn = asyncio.Lock()  # one fetch at a time, receivers in the order they came
         self._room = asyncio.Event()  # set when a place has become free, or on close
         self._ready: dict[Hashable, Delivery] = {}  # fetched, not handed out: gathered for a batch
@@ -90,6 +75,9 @@ class Subscription:
             if fault := topic_fault(self.topic):
                 raise ValueError(fault) from error
             raise
+        if self._closed:
+            await self.close()
+            raise ClosedError(f"subscription {self.name!r} of {self.topic!r} was closed while it was being entered")
         self.ack_deadline = self._attached.ack_deadline
         self._expiry = asyncio.create_task(self._expire())
         return self
@@ -101,17 +89,22 @@ class Subscription:
 
     async def close(self) -> None:
         """Send the acks that are held, and give back at once what is not acked; takes seconds at most."""
-        if self._closed:
-            return
         self._closed = True
-        self._forget(self)
         self._room.set()
         if self._expiry:
             self._expiry.cancel()
-        if self._attached:
-            await self._attached.close()
-        self._ready.clear()
-        self._in_flight.clear()
+        async with self._closing:
+            if self._attached and not self._left:
+                self._left = True
+                try:
+                    await self._attached.close()
+                except asyncio.CancelledError:
+                    self._left = False  # closing once more, as the bus does, finishes it
+                    raise
+                finally:
+                    self._ready.clear()
+                    self._in_flight.clear()
+        self._forget(self)
 
     def __aiter__(self) -> Self:
         return self
@@ -274,7 +267,8 @@ class Subscription:
         now = asyncio.get_running_loop().time
         while True:
             oldest = next(iter(self._in_flight.values()), None)
-            await asyncio.sleep(oldest[0] - now() if oldest else self._limits.max_lease)
+            # a pause even where the oldest is over already: its dead letter may be on its way
+            await asyncio.sleep(max(0.01, oldest[0] - now()) if oldest else self._limits.max_lease)
             over = [one for _, one in takewhile(lambda held: held[0] <= now(), self._in_flight.values())]
             try:
                 await self._take_back(self._held(over))

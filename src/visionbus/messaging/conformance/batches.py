@@ -78,11 +78,11 @@ async def test_linger_counts_from_the_first_message(trial: Trial) -> None:
     receiver = await trial.receiver(topic)
     now = asyncio.get_running_loop().time
     async with asyncio.TaskGroup() as group:
-        receiving = group.create_task(receiver.receive(10, linger=0.3))
-        assert not (await asyncio.wait([receiving], timeout=0.4))[0], "nothing is there yet"
+        receiving = group.create_task(receiver.receive(10, linger=0.15))
+        assert not (await asyncio.wait([receiving], timeout=0.2))[0], "nothing is there yet"
         sent = now()
         await bus.send(topic, Message(b"first"))
-    assert now() - sent >= 0.3
+    assert now() - sent >= 0.15
     assert contents(receiving.result()) == [b"first"]
 
 
@@ -96,7 +96,7 @@ async def test_linger_gathers_what_comes_meanwhile(trial: Trial) -> None:
         for message in numbered(6):
             group.create_task(bus.send(topic, message))
         while len(gathered) < 6:
-            gathered += contents(await receiver.receive(10, linger=0.3))
+            gathered += contents(await receiver.receive(10, linger=0.15))
     assert sorted(gathered) == sorted(contents(numbered(6)))
 
 
@@ -142,7 +142,7 @@ async def test_receive_that_waits_for_room_goes_on_when_there_is_some(trial: Tri
 async def test_message_that_ran_out_makes_room(trial: Trial) -> None:
     topic = await trial.topic()
     await trial.send(topic, *numbered(2))
-    receiver = await trial.receiver(topic, max_in_flight=1, max_lease=0.2, retry=Retry(max_attempts=1))
+    receiver = await trial.receiver(topic, max_in_flight=1, max_lease=0.1, retry=Retry(max_attempts=1))
     await take(receiver, 1)
     await take(receiver, 1)
 

@@ -119,7 +119,7 @@ async def test_message_as_large_as_allowed_can_be_a_dead_letter(trial: Trial) ->
 async def test_hand_out_that_ran_out_counts_as_an_attempt(trial: Trial) -> None:
     topic = await trial.topic()
     await trial.send(topic, Message(b"data"))
-    receiver = await trial.receiver(topic, max_lease=0.2, retry=Retry(max_attempts=2))
+    receiver = await trial.receiver(topic, max_lease=0.1, retry=Retry(max_attempts=2))
     for attempt in (1, 2):
         (one,) = await take(receiver, 1)
         assert one.attempt == attempt

@@ -59,7 +59,7 @@ async def test_slow_handler_keeps_its_message_while_its_loop_turns(trial: Trial)
 async def test_message_comes_again_after_its_longest_lease(trial: Trial) -> None:
     topic = await trial.topic()
     await trial.send(topic, Message(b"data"))
-    receiver = await trial.receiver(topic, max_lease=0.2)
+    receiver = await trial.receiver(topic, max_lease=0.1)
     (first,) = await take(receiver, 1)
     (second,) = await take(receiver, 1)
     assert (first.id, first.attempt) == (second.id, second.attempt - 1)
@@ -69,7 +69,7 @@ async def test_message_comes_again_after_its_longest_lease(trial: Trial) -> None
 async def test_ack_after_the_longest_lease_changes_nothing(trial: Trial) -> None:
     topic = await trial.topic()
     await trial.send(topic, Message(b"data"))
-    receiver = await trial.receiver(topic, max_lease=0.2)
+    receiver = await trial.receiver(topic, max_lease=0.1)
     (first,) = await take(receiver, 1)
     other = await trial.receiver(topic)
     (second,) = await _take_from_either(receiver, other)

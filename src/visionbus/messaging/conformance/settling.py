@@ -136,19 +136,19 @@ async def test_nacked_message_waits_for_its_delay(trial: Trial) -> None:
     (first,) = await take(receiver, 1)
     now = asyncio.get_running_loop().time
     nacked = now()
-    await receiver.nack(first, delay=0.4)
+    await receiver.nack(first, delay=0.2)
     await take(receiver, 1)
-    assert now() - nacked >= 0.4
+    assert now() - nacked >= 0.2
 
 
 @promise(6)
 async def test_nack_without_a_delay_waits_as_retry_says(trial: Trial) -> None:
     topic = await trial.topic()
     await trial.send(topic, Message(b"data"))
-    receiver = await trial.receiver(topic, retry=Retry(delay=0.1, factor=2.0))
+    receiver = await trial.receiver(topic, retry=Retry(delay=0.05, factor=2.0))
     now = asyncio.get_running_loop().time
     (one,) = await take(receiver, 1)
-    for least in (0.1, 0.2):
+    for least in (0.05, 0.1):
         nacked = now()
         await receiver.nack(one)
         (one,) = await take(receiver, 1)
@@ -173,7 +173,7 @@ async def test_message_that_waits_for_its_delay_comes_when_its_receiver_has_clos
     await trial.send(topic, Message(b"data"))
     receiver = await trial.receiver(topic)
     (one,) = await take(receiver, 1)
-    await receiver.nack(one, delay=0.3)
+    await receiver.nack(one, delay=0.15)
     await receiver.close()
     assert contents(await take(await trial.receiver(topic), 1)) == [b"data"]
 
