@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from visionbus.messaging.conformance.trial import WORKERS
+from visionbus.messaging.conformance.trial import LEASE, WORKERS
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from visionbus.messaging.conformance.trial import Trial
 
 PROGRAM = str(Path(__file__).with_name("worker.py"))
-LEASE = 1.0  # seconds that workers ask for
 
 
 class Worker:

@@ -6,9 +6,9 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from visionbus.messaging.conformance.crew import LEASE, Crew
+from visionbus.messaging.conformance.crew import Crew
 from visionbus.messaging.conformance.promises import promise
-from visionbus.messaging.conformance.trial import WORKERS, contents, finish, numbered, take
+from visionbus.messaging.conformance.trial import LEASE, WORKERS, contents, finish, numbered, take
 from visionbus.messaging.message import Message
 
 if TYPE_CHECKING:
@@ -68,11 +68,12 @@ async def test_thirty_random_kills_lose_nothing_and_bury_nothing(trial: Trial) -
 @promise(7, 9, slow=True, processes=True, patience=60.0)
 async def test_failing_messages_are_buried_and_no_others_while_receivers_are_killed(trial: Trial) -> None:
     topic = await trial.topic()
+    await _lease(trial, topic)
     good, bad = numbered(900), numbered(50, prefix="bad-")
     messages = [*good, *bad]
     trial.random.shuffle(messages)
     await trial.send(topic, *messages)
-    letters = await trial.receiver(f"{topic}.{WORKERS}.dead", "dead-letters", ack_deadline=LEASE)
+    letters = await trial.receiver(f"{topic}.{WORKERS}.dead", "dead-letters")
     async with Crew(trial, topic) as crew:
         for _ in range(10):
             while len(crew.living()) < 2:
@@ -94,9 +95,10 @@ async def test_messages_of_a_killed_process_come_to_the_others_as_the_same_attem
     topic = await trial.topic()
     await trial.send(topic, *numbered(20))
     async with Crew(trial, topic) as crew:
+        await _lease(trial, topic)
         killed = await crew.receiver(hold=True)
         await crew.until(lambda: len(killed.data("got")) == 20)
-        other = await trial.receiver(topic, ack_deadline=LEASE)
+        other = await trial.receiver(topic)
         killed.kill()
         again = await take(other, 20)
     assert sorted(contents(again)) == sorted(contents(numbered(20)))
@@ -108,10 +110,11 @@ async def test_acks_of_a_process_that_was_frozen_past_its_lease_change_nothing(t
     topic = await trial.topic()
     await trial.send(topic, *numbered(10))
     async with Crew(trial, topic) as crew:
+        await _lease(trial, topic)
         frozen = await crew.receiver(hold=True)
         await crew.until(lambda: len(frozen.data("got")) == 10)
         frozen.freeze()
-        other = await trial.receiver(topic, ack_deadline=LEASE)
+        other = await trial.receiver(topic)
         taken = await take(other, 10)
         frozen.go_on()
         frozen.wake()

@@ -13,7 +13,7 @@ import pytest
 
 from visionbus.messaging.bus import connect
 from visionbus.messaging.conformance.promises import promise
-from visionbus.messaging.conformance.trial import WORKERS, contents, finish, numbered, take
+from visionbus.messaging.conformance.trial import LEASE, WORKERS, contents, finish, numbered, take
 from visionbus.messaging.message import Message
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ async def test_deadline_out_of_range_is_refused(trial: Trial) -> None:
 async def test_slow_handler_keeps_its_message_while_its_loop_turns(trial: Trial) -> None:
     topic = await trial.topic()
     await trial.send(topic, Message(b"data"))
-    slow, other = await trial.receiver(topic, ack_deadline=1.0), await trial.receiver(topic, ack_deadline=1.0)
+    slow, other = await trial.receiver(topic), await trial.receiver(topic, ack_deadline=LEASE)
     (one,) = await take(slow, 1)
     assert await other.receive(timeout=2.5 * slow.ack_deadline) == []
     await slow.ack(one)
@@ -84,7 +84,7 @@ async def test_ack_after_the_longest_lease_changes_nothing(trial: Trial) -> None
 async def test_messages_of_a_receiver_whose_loop_stands_still_come_to_the_others(trial: Trial) -> None:
     topic = await trial.topic()
     await trial.send(topic, *numbered(3))
-    other = await trial.receiver(topic, ack_deadline=1.0)
+    other = await trial.receiver(topic)
     async with _elsewhere(trial, topic, 3) as frozen:
         frozen.stand_still()
         assert sorted(contents(await finish(other, 3))) == [b"0", b"1", b"2"]
@@ -96,7 +96,7 @@ async def test_late_acks_and_nacks_of_a_receiver_that_stood_still_change_nothing
     await trial.send(topic, *numbered(6))
     async with _elsewhere(trial, topic, 6) as frozen:
         frozen.stand_still()
-        other = await trial.receiver(topic, ack_deadline=1.0)
+        other = await trial.receiver(topic)
         taken = await take(other, 6)
         await frozen.wake_and(lambda receiver, late: receiver.ack(*late[:3]))
         await frozen.wake_and(lambda receiver, late: receiver.nack(*late[3:], delay=0.0))
@@ -113,7 +113,7 @@ async def test_receiver_that_stood_still_goes_on_afterwards(trial: Trial) -> Non
     await trial.send(topic, *numbered(3))
     async with _elsewhere(trial, topic, 3, max_in_flight=3) as frozen:
         frozen.stand_still()
-        other = await trial.receiver(topic, ack_deadline=1.0)
+        other = await trial.receiver(topic)
         await finish(other, 3)
         await other.close()
         await trial.send(topic, *numbered(3, prefix="later-"))
@@ -127,7 +127,7 @@ async def test_messages_of_a_receiver_whose_loop_ended_without_closing_come_to_t
     topic = await trial.topic()
     await trial.send(topic, *numbered(3))
     left = await asyncio.to_thread(_take_and_abandon, trial.url, topic, 3)
-    receiver = await trial.receiver(topic, ack_deadline=1.0)
+    receiver = await trial.receiver(topic, ack_deadline=LEASE)
     again = await finish(receiver, 3)
     assert sorted(contents(again)) == [b"0", b"1", b"2"]
     assert {one.attempt for one in again} == {1}
@@ -139,6 +139,7 @@ class _Elsewhere:
     """A receiver in a thread with a loop of its own, which can be made to stand still while it holds messages."""
 
     def __init__(self, receiver: Subscription, taken: list[Delivery]) -> None:
+        self.ack_deadline = receiver.ack_deadline
         self._receiver = receiver
         self._taken = taken
         self._loop = asyncio.get_running_loop()
@@ -169,7 +170,7 @@ async def _elsewhere(trial: Trial, topic: str, count: int, max_in_flight: int = 
     async def hold() -> None:
         async with (
             connect(trial.url) as bus,
-            bus.subscribe(topic, WORKERS, ack_deadline=1.0, max_in_flight=max_in_flight) as receiver,
+            bus.subscribe(topic, WORKERS, ack_deadline=LEASE, max_in_flight=max_in_flight) as receiver,
         ):
             made.set_result(_Elsewhere(receiver, await take(receiver, count)))
             await asyncio.Event().wait()
@@ -180,6 +181,7 @@ async def _elsewhere(trial: Trial, topic: str, count: int, max_in_flight: int = 
 
     thread = asyncio.ensure_future(asyncio.to_thread(run))
     elsewhere = await asyncio.wrap_future(made)
+    trial.wait_for_leases_of(elsewhere.ack_deadline)
     try:
         yield elsewhere
     finally:
@@ -194,7 +196,7 @@ def _take_and_abandon(url: str, topic: str, count: int) -> list[object]:
 
     async def receive() -> list[object]:
         bus = await connect(url).__aenter__()
-        receiver = await bus.subscribe(topic, WORKERS, ack_deadline=1.0).__aenter__()
+        receiver = await bus.subscribe(topic, WORKERS, ack_deadline=LEASE).__aenter__()
         return [bus, receiver, *await take(receiver, count), *asyncio.all_tasks()]
 
     kept = loop.run_until_complete(receive())

@@ -47,7 +47,7 @@ CLAIMS: dict[str, Claim] = {}  # by the test's name; filled as the modules of th
 
 
 def promise(
-    *numbers: int, slow: bool = False, processes: bool = False, patience: float = 20.0
+    *numbers: int, slow: bool = False, processes: bool = False, patience: float = 30.0
 ) -> Callable[[Callable[[Trial], Coroutine[object, object, None]]], Callable[[str], None]]:
     """Make a test of a coroutine function: it backs the promises of these numbers on the bus that `bus_url` names.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from visionbus.messaging.conformance.promises import promise
-from visionbus.messaging.conformance.trial import contents, finish, numbered, take
+from visionbus.messaging.conformance.trial import LEASE, contents, finish, numbered, take
 from visionbus.messaging.message import Message
 from visionbus.messaging.retry import Retry
 
@@ -49,7 +49,7 @@ async def test_last_message_acked_first_leaves_the_others(trial: Trial) -> None:
 async def test_acked_message_does_not_come_when_its_lease_would_have_ended(trial: Trial) -> None:
     topic = await trial.topic()
     await trial.send(topic, *numbered(20))
-    receiver, other = await trial.receiver(topic, ack_deadline=1.0), await trial.receiver(topic, ack_deadline=1.0)
+    receiver, other = await trial.receiver(topic, ack_deadline=LEASE), await trial.receiver(topic)
     await finish(receiver, 20)
     ends = 1.5 * receiver.ack_deadline
     assert not any(await asyncio.gather(receiver.receive(timeout=ends), other.receive(timeout=ends)))

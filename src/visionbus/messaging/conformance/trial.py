@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from visionbus.messaging.subscription import Subscription
 
 WORKERS = "workers"  # the subscription of most tests
-DEADLINES = 20  # a test may wait for so many leases to run out, one after the other
+LEASE = 1.0  # seconds that tests ask for which wait for leases to run out: the shortest there is
+DEADLINES = 10  # such a test may wait for so many, one after the other
 
 
 class Trial:
     """What a test needs of the bus under test; everything that it opens is closed at its end.
 
-    `limit` is the time limit: `patience` seconds, and `DEADLINES` times the longest lease in force among the
-    subscriptions that asked for a short one. Brokers with long leases so get the time that they need.
+    Its time limit is `patience` seconds, and `DEADLINES` times the longest lease in force among the receivers that
+    asked for the shortest: brokers with long leases so get the time that they need.
     """
 
     def __init__(self, url: str, seed: int, patience: float) -> None:
@@ -82,7 +83,7 @@ class Trial:
             retry=retry,
         )
         await self._stack.enter_async_context(receiver)
-        if ack_deadline <= 10:
+        if ack_deadline == LEASE:
             self.wait_for_leases_of(receiver.ack_deadline)
         return receiver
 
@@ -92,7 +93,7 @@ class Trial:
             return await bus.send(topic, *messages)
 
     def wait_for_leases_of(self, ack_deadline: float) -> None:
-        """Move the time limit out to where leases so long can run out several times."""
+        """Allow for several leases of so many seconds, one after the other."""
         until = self._started + self._patience + DEADLINES * ack_deadline
         self._limit.reschedule(max(until, self._limit.when() or 0.0))
 
