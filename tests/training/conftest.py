@@ -6,6 +6,11 @@ import pytest
 from visionbus.vision import Dataset
 
 
+def pytest_ignore_collect(config):
+    """Do not so much as import torch, which takes seconds, when the slow tests are left out."""
+    return True if "not slow" in config.option.markexpr else None
+
+
 @pytest.fixture(scope="session")
 def stripes():
     """Give a maker of noisy images with level, upright or slanted stripes, which flipping leaves what they are."""

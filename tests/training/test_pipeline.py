@@ -11,7 +11,7 @@ from PIL import Image
 
 torch = pytest.importorskip("torch")
 
-from visionbus.training import Classifier, Recipe, export, train  # noqa: E402 (torch may be missing)
+from visionbus.training import Classifier, export, train  # noqa: E402 (torch may be missing)
 from visionbus.training.network import NetworkConfig, build  # noqa: E402
 from visionbus.vision import Input, ModelError, evaluate  # noqa: E402
 from visionbus.vision.datasets import open_for  # noqa: E402
@@ -57,7 +57,9 @@ def test_file_names_no_path_of_the_machine_that_trained(trained):
 
 def test_file_is_one_file_with_the_promised_names_and_types(trained):
     graph = onnx.load(trained.path).graph
-    assert [(value.name, value.type.tensor_type.elem_type) for value in graph.input] == [("images", onnx.TensorProto.UINT8)]
+    assert [(value.name, value.type.tensor_type.elem_type) for value in graph.input] == [
+        ("images", onnx.TensorProto.UINT8)
+    ]
     assert [value.name for value in graph.output] == ["logits"]
     assert sorted(path.name for path in trained.path.parent.iterdir()) == ["stripes.md", "stripes.onnx"]
 
@@ -80,7 +82,9 @@ def network_and_images(channels=1, seed=0):
 def test_exported_file_measures_as_the_network_does(tmp_path, stripes, channels):
     network, images = network_and_images(channels)
     data = stripes(300, channels=channels)
-    classifier = Classifier(network, ("a", "b", "c", "upright", "level"), Input(12, 12, "L" if channels == 1 else "RGB"))
+    classifier = Classifier(
+        network, ("a", "b", "c", "upright", "level"), Input(12, 12, "L" if channels == 1 else "RGB")
+    )
     described = Metadata("m", classifier.classes, classifier.input)
     model = export(classifier.at(0.7), tmp_path / "m.onnx", described, images=images)
     data = type(data)(data.images, data.labels, classifier.classes)
@@ -145,7 +149,3 @@ def test_command_trains_on_a_folder_and_the_file_answers(tmp_path):
 def test_place_that_cannot_be_written_is_found_out_before_the_training(stripes, tmp_path):
     with pytest.raises(OSError, match="missing"):
         train(stripes(60), tmp_path / "missing" / "m.onnx")
-
-
-def test_defaults_suit_small_data(stripes):
-    assert Recipe.for_images(len(stripes(20))).batch == 16

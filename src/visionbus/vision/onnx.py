@@ -17,7 +17,7 @@ IMAGES = "images"
 LOGITS = "logits"
 
 # A larger batch is run in parts of so many images: what they need stays in the processor's cache, and memory bounded.
-_MOST = 64
+_MOST = 32
 
 
 def default_model() -> Path:

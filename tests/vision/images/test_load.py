@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from visionbus.vision import ImageError, Input, Limits, load
-from visionbus.vision.images import header, raw, shrink
+from visionbus.vision.images import raw, shrink
+from visionbus.vision.images.formats import header
 
 RANDOM = np.random.default_rng(0)
 GREY = Input(4, 6, "L")

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from visionbus.vision.datasets.dataset import Dataset
 from visionbus.vision.errors import DatasetError, ImageError
-from visionbus.vision.images import Input, Mode, header, load
+from visionbus.vision.images import Input, Mode, load
+from visionbus.vision.images.formats import header
 
 _SAMPLE = 200  # images whose headers are looked at to choose an Input
 _SIDE = 64  # pixels; what a network from scratch can learn from in minutes on a processor

@@ -4,8 +4,8 @@
 image to plain grey or RGB, and `load` puts them together.
 """
 
-from visionbus.vision.images.formats import FORMATS, Limits, header
+from visionbus.vision.images.formats import Limits
 from visionbus.vision.images.input import Filter, Fit, Input, Mode
 from visionbus.vision.images.load import load, raw, shrink
 
-__all__ = ["FORMATS", "Filter", "Fit", "Input", "Limits", "Mode", "header", "load", "raw", "shrink"]
+__all__ = ["Filter", "Fit", "Input", "Limits", "Mode", "load", "raw", "shrink"]

@@ -67,8 +67,10 @@ def open_image(data: bytes, limits: Limits) -> ImageFile:
     name = _format(data)
     if not _complete(data, name):
         raise ImageError(f"the {name} file is cut short: send it again, whole")
-    with refusing(name):
+    try:
         image = _open(data, name)
+    except Exception as error:  # hostile bytes: SyntaxError, struct.error, EOFError, OverflowError were all seen
+        raise damaged(name, error) from error
     width, height = image.size
     if width * height > limits.pixels:
         raise ImageError(
@@ -88,16 +90,9 @@ def header(data: bytes, *, limits: Limits = LIMITS) -> tuple[int, int, bool]:
     return image.height, image.width, image.mode in GREY
 
 
-@contextmanager
-def refusing(name: str) -> Iterator[None]:
-    """Turn whatever the decoder raises on a damaged file of the format `name` into ImageError."""
-    try:
-        yield
-    except ImageError:
-        raise
-    # A decoder of hostile bytes fails in any way: SyntaxError, struct.error, EOFError, OverflowError were all seen.
-    except Exception as error:
-        raise ImageError(f"the {name} file is damaged ({error}): send a whole one") from error
+def damaged(name: str, error: Exception) -> ImageError:
+    """Make of what the decoder of the format `name` raised the error that callers know."""
+    return ImageError(f"the {name} file is damaged ({error}): send a whole one")
 
 
 @contextmanager
@@ -142,7 +137,7 @@ def _complete(data: bytes, name: str) -> bool:
 
 def _open(data: bytes, name: str) -> ImageFile:
     """Parse the header; only where that may warn is the price of keeping it quiet paid."""
-    noisy = name in {"TIFF", "GIF"} or b"Exif" in data or b"acTL" in data
+    noisy = name in {"TIFF", "GIF"} or (b"acTL" if name == "PNG" else b"Exif") in data
     if not noisy:
         return FORMATS[name](BytesIO(data))
     with quiet():

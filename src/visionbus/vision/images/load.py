@@ -13,7 +13,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from visionbus.vision.errors import ImageError
 from visionbus.vision.images.colour import plain
-from visionbus.vision.images.formats import LIMITS, Limits, header, open_image, quiet, refusing
+from visionbus.vision.images.formats import LIMITS, Limits, damaged, header, open_image, quiet
 from visionbus.vision.images.input import Input, Mode
 from visionbus.vision.images.orientation import turn
 
@@ -82,8 +82,7 @@ def shrink(data: bytes, *, limits: Limits = LIMITS) -> bytes:
 def _decode(data: bytes, mode: Mode, wanted: tuple[int, int], limits: Limits) -> Image.Image:
     """Decode to `mode`, upright; a JPEG much larger than `wanted` (width, height) at a fraction of its size."""
     image = open_image(data, limits)
-    name = image.format or "image"
-    with refusing(name):
+    try:
         if isinstance(image, JpegImageFile):
             side = max(wanted) * 2  # twice: the rest is left to the filter; square: it may yet be turned
             image.draft(mode, (side, side))
@@ -93,6 +92,10 @@ def _decode(data: bytes, mode: Mode, wanted: tuple[int, int], limits: Limits) ->
         turned = turn(image)
         upright = plain(image, mode)
         return upright if turned is None else upright.transpose(turned)
+    except ImageError:
+        raise
+    except Exception as error:  # as above, and from everywhere
+        raise damaged(image.format or "image", error) from error
 
 
 def _read_pixels(image: ImageFile) -> None:

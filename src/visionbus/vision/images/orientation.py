@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from PIL import Image
-from PIL.TiffImagePlugin import TiffImageFile
 
 _TAG = 274
 _SHORT = 3
@@ -27,9 +26,10 @@ _TURNS: Mapping[int, Image.Transpose] = MappingProxyType(
 
 
 def turn(image: Image.Image) -> Image.Transpose | None:
-    """Say what must be done to a decoded picture so that up is up; None where nothing must."""
-    if isinstance(image, TiffImageFile):
-        return _TURNS.get(image.tag_v2.get(_TAG, 1))
+    """Say what must be done to a decoded picture so that up is up; None where nothing must, as with TIFF.
+
+    A TIFF file is such a directory itself, and Pillow turns it while decoding.
+    """
     record = image.info.get("exif")
     return _TURNS.get(_read(record)) if isinstance(record, bytes) else None
 
