@@ -188,6 +188,18 @@ def test_interrupted_receive_loses_nothing(bus, topic):
     assert set(got) == {b"%d" % number for number in range(20)}
 
 
+def test_receiver_goes_on_after_an_interrupt(bus, topic):
+    with bus.subscribe(topic, "workers") as receiver:
+        interrupt = threading.Timer(0.02, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            receiver.receive()
+        interrupt.join()
+        bus.send(topic, Message(b"data"))
+        (one,) = receiver.receive(timeout=5.0)
+    assert one.message.data == b"data"
+
+
 @pytest.mark.slow
 def test_leases_are_extended_while_the_program_computes(bus, topic):
     bus.send(topic, Message(b"data"))

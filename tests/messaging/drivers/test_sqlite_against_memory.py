@@ -70,17 +70,17 @@ class Side:
         marks = {name: one.message.attributes[name] for name in OWN if name in one.message.attributes}
         return original(one.message), marks, one.attempt
 
-    async def ack(self, slot, datas):
-        await self.receivers[slot].ack(*(self.held[slot][data] for data in datas))
+    async def ack(self, slot, chosen):
+        await self.receivers[slot].ack(*(self.held[slot][data] for data in chosen))
         attached = self.receivers[slot]._attached
         if getattr(attached, "_flushing", None):  # SQLite gathers acks for a moment
             await attached._flushing
 
-    async def nack(self, slot, datas):
-        await self.receivers[slot].nack(*(self.held[slot][data] for data in datas))
+    async def nack(self, slot, chosen):
+        await self.receivers[slot].nack(*(self.held[slot][data] for data in chosen))
 
-    async def reject(self, slot, datas):
-        await self.receivers[slot].reject(*(self.held[slot][data] for data in datas), reason="refused")
+    async def reject(self, slot, chosen):
+        await self.receivers[slot].reject(*(self.held[slot][data] for data in chosen), reason="refused")
 
     async def ack_stale(self, slot):
         await self.receivers[slot].ack(*self.stale[slot])

@@ -144,6 +144,19 @@ async def test_receives_that_wait_end_when_the_subscription_closes(trial: Trial)
 
 
 @promise(11, 12)
+async def test_receive_that_waits_for_room_ends_when_the_subscription_closes(trial: Trial) -> None:
+    topic = await trial.topic()
+    await trial.send(topic, *numbered(2))
+    receiver = await trial.receiver(topic, max_in_flight=1)
+    await take(receiver, 1)
+    waiting = asyncio.create_task(receiver.receive())
+    await asyncio.wait([waiting], timeout=0.05)
+    await receiver.close()
+    with pytest.raises(ClosedError):
+        await waiting
+
+
+@promise(11, 12)
 async def test_iteration_ends_when_the_subscription_closes(trial: Trial) -> None:
     topic = await trial.topic()
     await trial.send(topic, Message(b"data"))
