@@ -86,7 +86,7 @@ def waiting(verb):
         except BaseException as error:  # noqa: BLE001
             outcome.append(error)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
 
     def ended():

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Self
 
 from visionbus.messaging.driver import Address, load_driver
 from visionbus.messaging.errors import ClosedError, NotFoundError, TooLargeError
-from visionbus.messaging.limits import Limits
 from visionbus.messaging.message import Message
 from visionbus.messaging.names import DEAD_LETTERS, check_subscription, dead_letter_topic, topic_fault
 from visionbus.messaging.retry import Retry
-from visionbus.messaging.subscription import Subscription
+from visionbus.messaging.subscription import Limits, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from visionbus.messaging.message import MAX_VALUE_BYTES, OWN_PREFIX, received_message
+from visionbus.messaging.message import MAX_VALUE_BYTES, OWN_PREFIX, delivery, received_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,3 +45,12 @@ def original(letter: Message) -> Message:
 def without_own(attributes: Mapping[str, str]) -> dict[str, str]:
     """Leave out the attributes that the bus adds for itself."""
     return {name: value for name, value in attributes.items() if not name.startswith(OWN_PREFIX)}
+
+
+def stripped(one: Delivery) -> Delivery:
+    """Give a delivery without the attributes that the bus adds for itself; the same one where it has none."""
+    message = one.message
+    if not any(name.startswith(OWN_PREFIX) for name in message.attributes):
+        return one
+    plain = received_message(message.data, message.key, without_own(message.attributes))
+    return delivery(plain, one.id, one.published, one.attempt, one.lease)

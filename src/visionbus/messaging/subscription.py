@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Self
 
-from visionbus.messaging.dead_letters import dead_letter, without_own
+from visionbus.messaging.dead_letters import dead_letter, stripped
 from visionbus.messaging.errors import ClosedError, MessagingError, NotFoundError, SendError
-from visionbus.messaging.message import OWN_PREFIX, Delivery, delivery, received_message
 from visionbus.messaging.names import dead_letter_topic, topic_fault
 
 if TYPE_CHECKING:
@@ -18,10 +18,27 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from visionbus.messaging.driver import Driver, DriverSubscription
-    from visionbus.messaging.limits import Limits
+    from visionbus.messaging.message import Delivery
     from visionbus.messaging.retry import Retry
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long, and how many at once: seconds and a count; `ValueError` for values out of range."""
+
+    ack_deadline: float
+    max_lease: float
+    max_in_flight: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.ack_deadline <= 600:
+            raise ValueError(f"ack_deadline is {self.ack_deadline}; it must be 1 to 600 seconds")
+        if not self.max_lease > 0:
+            raise ValueError(f"max_lease is {self.max_lease}; it must be more than 0 seconds")
+        if self.max_in_flight < 1:
+            raise ValueError(f"max_in_flight is {self.max_in_flight}; it must be at least 1")
 
 
 class Subscription:
@@ -96,14 +113,13 @@ class Subscription:
         async with self._closing:
             if self._attached and not self._left:
                 self._left = True
+                self._ready.clear()
+                self._in_flight.clear()
                 try:
                     await self._attached.close()
                 except asyncio.CancelledError:
                     self._left = False  # closing once more, as the bus does, finishes it
                     raise
-                finally:
-                    self._ready.clear()
-                    self._in_flight.clear()
         self._forget(self)
 
     def __aiter__(self) -> Self:
@@ -155,18 +171,14 @@ class Subscription:
             self._turn.release()
 
     async def ack(self, *deliveries: Delivery) -> None:
-        """Settle: these never come again to this subscription. Acking twice, or what was lost meanwhile, changes
-        nothing.
-        """
+        """Settle: these never come again to this subscription. Acking twice, or too late, changes nothing."""
         attached = self._attachment()
         leases = [one.lease for one in deliveries if one.lease in self._in_flight]
         await attached.ack(leases)
         self._settled(leases)
 
     async def nack(self, *deliveries: Delivery, delay: float | None = None) -> None:
-        """Have these again after `delay` seconds (None: as `Retry` says); after the last attempt they become dead
-        letters.
-        """
+        """Have these again after `delay` seconds (None: as `Retry` says), or, tried often enough, as dead letters."""
         if delay is not None and not 0 <= delay < float("inf"):
             raise ValueError(f"delay is {delay}; it must be a finite number of seconds, at least 0")
         attached = self._attachment()
@@ -219,7 +231,7 @@ class Subscription:
     def _hand_out(self, most: int) -> list[Delivery]:
         batch = [self._ready.pop(lease) for lease in list(self._ready)[:most]]
         if self._dead_topic:
-            batch = [_without_own(one) for one in batch]
+            batch = [stripped(one) for one in batch]
         ends = asyncio.get_running_loop().time() + self._limits.max_lease
         self._in_flight.update((one.lease, (ends, one)) for one in batch)
         return batch
@@ -285,11 +297,3 @@ class Subscription:
         self._settled(again)
         reason = f"given up: the last of {self._retry.max_attempts} attempts took over {self._limits.max_lease:g} s"
         await self._bury([one for one in over if self._is_last(one)], reason)
-
-
-def _without_own(one: Delivery) -> Delivery:
-    message = one.message
-    if not any(name.startswith(OWN_PREFIX) for name in message.attributes):
-        return one
-    stripped = received_message(message.data, message.key, without_own(message.attributes))
-    return delivery(stripped, one.id, one.published, one.attempt, one.lease)
