@@ -30,9 +30,9 @@ class BatchSize:
     @property
     def now(self) -> int:
         """From 1 to `most`."""
-        room = self._most
+        room = float(self._most)
         if self._seconds > 0:
-            room = min(room, int(_SECONDS / self._seconds))
+            room = min(room, _SECONDS / self._seconds)
         if self._bytes > 0:
-            room = min(room, int(_BYTES / self._bytes))
-        return max(1, room)
+            room = min(room, _BYTES / self._bytes)
+        return max(1, int(room))

@@ -186,8 +186,8 @@ class _Worker:
         limit = self._supervisor.stuck
         progress = Progress(limit)
         now = asyncio.get_running_loop().time
-        while not progress.is_stuck(record.written, now(), busy=bool(record.read())):
-            await asyncio.sleep(limit / 10)  # noqa: ASYNC110 (shared memory wakes nobody)
+        while not progress.is_stuck(record.written, now(), busy=bool(record.read())):  # noqa: ASYNC110
+            await asyncio.sleep(limit / 10)  # shared memory wakes nobody
         self._say(f"no progress for {limit:g} s: killed")
         self.signal(signal.SIGKILL)
 
