@@ -165,7 +165,15 @@ def test_close_gives_back_what_is_not_acked(bus, topic):
     assert (again.message.data, again.attempt) == (b"data", 1)
 
 
-def test_interrupted_receive_loses_nothing(bus, topic):
+@pytest.fixture
+def interrupts():
+    """Have SIGINT interrupt, also where the tests run in the background and ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_interrupted_receive_loses_nothing(bus, topic, interrupts):
     """Ctrl-C, as it comes: at any moment of a receive in the main thread."""
     got = []
     main = threading.get_ident()
@@ -188,7 +196,7 @@ def test_interrupted_receive_loses_nothing(bus, topic):
     assert set(got) == {b"%d" % number for number in range(20)}
 
 
-def test_receiver_goes_on_after_an_interrupt(bus, topic):
+def test_receiver_goes_on_after_an_interrupt(bus, topic, interrupts):
     with bus.subscribe(topic, "workers") as receiver:
         interrupt = threading.Timer(0.02, signal.pthread_kill, (threading.get_ident(), signal.SIGINT))
         interrupt.start()
