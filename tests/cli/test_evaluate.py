@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from visionbus.cli.evaluate import _answer
+from visionbus.vision import Input, load
+from visionbus.vision.datasets import open_for
 from visionbus.vision.onnx import OnnxModel, default_model
 
 
@@ -81,3 +84,25 @@ def test_predict_refuses_what_is_no_model(run, images):
     assert outcome.status == 1
     assert "broken.onnx is no ONNX model" in outcome.err
     assert len(outcome.err.splitlines()) == 1
+
+
+def test_predict_shows_a_model_the_pixels_that_every_other_way_in_gives(tmp_path):
+    shown = []
+
+    class Recorder:
+        classes, input = ("a",), Input(64, 48, fit="crop")
+
+        def logits(self, batch):
+            shown.append(batch)
+            return np.zeros((len(batch), 1), np.float32)
+
+    exif = Image.Exif()
+    exif[274] = 6
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    (tmp_path / "a").mkdir()
+    photo = tmp_path / "a" / "photo.jpg"
+    Image.fromarray(pixels).resize((3000, 2000)).save(photo, exif=exif)
+    _answer(Recorder(), photo, quiet=True)
+    (one,) = shown[0]
+    assert (one == load(photo.read_bytes(), Recorder.input)).all()
+    assert (one == open_for(Recorder(), tmp_path).images[0]).all()

@@ -8,7 +8,7 @@ from visionbus.vision import Dataset
 
 def pytest_ignore_collect(config):
     """Do not so much as import torch, which takes seconds, when the slow tests are left out."""
-    return True if "not slow" in config.option.markexpr else None
+    return True if config.option.markexpr == "not slow" else None
 
 
 @pytest.fixture(scope="session")

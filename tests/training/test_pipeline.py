@@ -11,10 +11,10 @@ from PIL import Image
 
 torch = pytest.importorskip("torch")
 
-from visionbus.training import Classifier, export, train  # noqa: E402 (torch may be missing)
+from visionbus.training import Classifier, export, pipeline, train  # noqa: E402 (torch may be missing)
 from visionbus.training.network import NetworkConfig, build  # noqa: E402
-from visionbus.vision import Input, ModelError, evaluate  # noqa: E402
-from visionbus.vision.datasets import open_for  # noqa: E402
+from visionbus.vision import DatasetError, Input, ModelError, evaluate  # noqa: E402
+from visionbus.vision.datasets import TrainingData, open_for  # noqa: E402
 from visionbus.vision.metadata import Metadata  # noqa: E402
 from visionbus.vision.onnx import OnnxModel  # noqa: E402
 
@@ -149,3 +149,30 @@ def test_command_trains_on_a_folder_and_the_file_answers(tmp_path):
 def test_place_that_cannot_be_written_is_found_out_before_the_training(stripes, tmp_path):
     with pytest.raises(OSError, match="missing"):
         train(stripes(60), tmp_path / "missing" / "m.onnx")
+
+
+@pytest.mark.parametrize("wrong", [{"output": "model"}, {"output": "model.md"}, {"repeats": 0}, {"epochs": 0}])
+def test_options_out_of_range_are_refused_before_the_training(stripes, tmp_path, wrong):
+    options = {"output": "m.onnx"} | wrong
+    with pytest.raises(ValueError, match=r"must|at least"):
+        train(stripes(60), tmp_path / options.pop("output"), **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_repeats_measure_each_seed_on_the_test_part_and_keep_the_first(tmp_path, stripes, monkeypatch):
+    data = TrainingData("stripes", SPEC, stripes(200), stripes(100, seed=1))
+    monkeypatch.setattr(pipeline, "open_training", lambda _source: data)
+    trained = train("stripes", tmp_path / "m.onnx", epochs=2, seed=5, repeats=2, precision="fp32")
+    figures = trained.model.figures
+    assert figures["repeats"]["seeds"] == [5, 6]
+    assert figures["repeats"]["accuracy"] == [round(test.accuracy, 4) for test in trained.tests]
+    assert figures["test"]["images"] == 100
+    assert evaluate(trained.model, data.test).confusion == trained.tests[0].confusion
+    assert list(figures["per_class"]) == ["upright", "level"]
+
+
+def test_data_of_single_images_is_refused(tmp_path, stripes):
+    data = stripes(2)
+    single = type(data)(data.images, np.array([0, 1]), data.classes)
+    with pytest.raises(DatasetError, match="add images"):
+        train(single, tmp_path / "m.onnx", precision="fp32")

@@ -141,3 +141,20 @@ def test_running_a_model_needs_neither_torch_nor_onnx():
     code = "import sys, visionbus.vision.onnx; print([m for m in ('torch', 'onnx') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_batches_of_all_sizes():
+    code = """if True:
+        import numpy as np, psutil
+        from visionbus.vision.onnx import OnnxModel, default_model
+        model, process = OnnxModel(default_model()), psutil.Process()
+        images, sizes = np.zeros((256, 28, 28, 1), np.uint8), np.random.default_rng(0).integers(1, 257, 80)
+        model.warm_up()
+        before = process.memory_info().rss
+        for size in sizes:
+            model.logits(images[:size])
+        print((process.memory_info().rss - before) / 2**20)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 6  # MB; whole batches take 40

@@ -81,6 +81,8 @@ def train(
     began = time.monotonic()
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, not {repeats}")
+    if output.suffix != ".onnx":  # its card, with another suffix, must not be written over it
+        raise ValueError(f"the output must end in .onnx, and {output} does not: name it {output.stem}.onnx")
     with replacing(output.with_suffix(".md")) as card_file:  # made now: whether it can be written is not asked too late
         with TrainingProgress(console) as progress:
             training = _prepare(open_training(data), epochs, seed, precision, progress)

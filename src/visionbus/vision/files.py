@@ -16,7 +16,10 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: when the folder cannot be written to.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:  # name the file that the caller knows
+        raise OSError(error.errno, error.strerror, str(path)) from error
     temporary = Path(name)
     try:
         yield temporary
