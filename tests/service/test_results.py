@@ -1,0 +1,97 @@
+import asyncio
+import contextlib
+import sqlite3
+
+import stamina
+
+from visionbus.messaging import Message, connect
+from visionbus.service.results import collect
+from visionbus.service.stores import StoreUnavailableError, open_store
+from visionbus.service.topology import Topology
+from visionbus.service.wire import ANSWERS, RESULTS, Answer
+
+
+def answer(number):
+    return Answer(f"r/{number}", "cat", (("cat", 1.0),), "pets", "v1", 1.0, 2.0, 3.0).to_message()
+
+
+def stored_ids(path):
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        return [name for (name,) in database.execute("SELECT id FROM results ORDER BY length(id), id")]
+
+
+async def send(bus, topic, *messages):
+    await Topology(topic).declare(bus)
+    await bus.send(f"{topic}.{ANSWERS}", *messages)
+
+
+async def collected(bus, topic, store, count):
+    """Store answers until so many new ones are; give how many there were in each transaction."""
+    new = []
+    await asyncio.wait_for(
+        collect(bus, store, topic=topic, stored=lambda some: new.append(some) or sum(new) >= count), 30
+    )
+    return new
+
+
+async def test_answers_are_stored_many_at_a_time(url, topic, tmp_path):
+    async with connect(url) as bus, open_store(str(tmp_path / "r.db")) as store:
+        await send(bus, topic, *map(answer, range(600)))
+        assert await collected(bus, topic, store, 600) == [512, 88]
+    assert stored_ids(tmp_path / "r.db") == [f"r/{number}" for number in range(600)]
+
+
+async def test_answers_that_come_twice_are_stored_once(url, topic, tmp_path):
+    async with connect(url) as bus, open_store(str(tmp_path / "r.db")) as store:
+        await send(bus, topic, answer(1), answer(1), answer(2))
+        await collected(bus, topic, store, 2)
+    assert stored_ids(tmp_path / "r.db") == ["r/1", "r/2"]
+
+
+async def test_what_is_no_answer_is_a_dead_letter(topic, tmp_path):
+    async with connect("memory://") as bus, open_store(str(tmp_path / "r.db")) as store:
+        await send(bus, topic, Message(b"hello"), answer(1))
+        await collected(bus, topic, store, 1)
+        async with bus.subscribe(f"{topic}.{ANSWERS}.{RESULTS}.dead", "dead-letters") as dead:
+            (letter,) = await dead.receive(10, timeout=10)
+    assert letter.message.data == b"hello"
+
+
+async def test_committed_before_acked(topic):
+    class Broken:
+        async def add(self, answers):
+            raise ZeroDivisionError
+
+    async with connect("memory://") as bus:
+        await send(bus, topic, answer(1))
+        with contextlib.suppress(ZeroDivisionError):
+            await collect(bus, Broken(), topic=topic)
+        async with bus.subscribe(f"{topic}.{ANSWERS}", RESULTS) as receiver:
+            assert await receiver.receive(timeout=10)
+
+
+async def test_store_that_is_down_means_lag_and_no_loss(topic, tmp_path, caplog):
+    outage = [StoreUnavailableError("database is locked")] * 5
+    async with connect("memory://") as bus, open_store(str(tmp_path / "r.db")) as store:
+        really_add = store.add
+
+        async def add(answers):
+            if outage:
+                raise outage.pop()
+            return await really_add(answers)
+
+        store.add = add
+        await send(bus, topic, *map(answer, range(100)))
+        with stamina.set_testing(testing=True, attempts=100):
+            await collected(bus, topic, store, 100)
+    assert len(stored_ids(tmp_path / "r.db")) == 100
+    assert "storing answers: database is locked; trying again" in caplog.text
+    assert "storing answers: succeeds again" in caplog.text
+
+
+async def test_stop_ends_it_though_nothing_comes(topic, tmp_path):
+    stop = asyncio.Event()
+    async with connect("memory://") as bus, open_store(str(tmp_path / "r.db")) as store, asyncio.TaskGroup() as group:
+        group.create_task(collect(bus, store, topic=topic, stop=stop))
+        await asyncio.sleep(0)
+        stop.set()
