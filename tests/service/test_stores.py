@@ -82,7 +82,9 @@ async def test_full_disk_is_unavailable_and_nothing_is_half_stored(tmp_path):
         async with open_store(str(disk / "results.db")) as store:
             await store.add([CAT])
             (disk / "filler").write_bytes(bytes(os.statvfs(disk).f_bavail * 4096))
-            many = [Answer(f"r/m{number}", "cat", CAT.probabilities, "pets", "v", 1.0, 2.0, 3.0) for number in range(9000)]
+            many = [
+                Answer(f"r/m{number}", "cat", CAT.probabilities, "pets", "v", 1.0, 2.0, 3.0) for number in range(9000)
+            ]
             with pytest.raises(StoreUnavailableError, match="full|I/O"):
                 await store.add(many)
             (disk / "filler").unlink()

@@ -176,7 +176,11 @@ def test_what_is_no_answer_is_said_to_be_none(attributes, data):
         Answer.from_message(received_message(data, None, attributes))
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | text, lambda inner: st.lists(inner) | st.dictionaries(text, inner)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | text, lambda inner: st.lists(inner) | st.dictionaries(text, inner)
+    )
+)
 def test_no_json_breaks_the_reader(value):
     message = received_message(json.dumps(value).encode(), None, {"ce-type": wire.ANSWER_TYPE})
     with pytest.raises(WireError):

@@ -17,7 +17,7 @@ from visionbus.service.suspects import Suspects
 from visionbus.service.watch import IN_PROCESS_BYTES, VERDICTS_BYTES, Verdicts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _TRIES = 3  # deaths in a row of workers of which none was ever ready
 
@@ -54,6 +54,7 @@ class Supervisor:
         self.stuck = stuck
         self.verdicts = Record.create(VERDICTS_BYTES)
         self.stopping = asyncio.Event()
+        self.starting = asyncio.Lock()  # one process at a time: signals are blocked meanwhile
         self._grace = grace
         self._workers = [_Worker(self, number) for number in range(1, (processes or cores()) + 1)]
 
@@ -148,24 +149,20 @@ class _Worker:
                 watching.cancel()
         finally:
             self.signal(signal.SIGKILL)
+            await process.wait()
         return status
 
     async def _start(self, record: Record) -> asyncio.subprocess.Process:
         verdicts = self._supervisor.verdicts
         inheritance = Inheritance(record.descriptor, verdicts.descriptor, os.getpid())
-        blocked = {signal.SIGINT, signal.SIGTERM}
-        before = signal.pthread_sigmask(
-            signal.SIG_BLOCK, blocked
-        )  # inherited: until it can drain, it cannot be told to
-        try:
-            return await asyncio.create_subprocess_exec(
-                *arguments(self._supervisor.specification, inheritance),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                pass_fds=(record.descriptor, verdicts.descriptor),
-            )
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        async with self._supervisor.starting:
+            with _blocked(signal.SIGINT, signal.SIGTERM):  # as it inherits: until it can drain, it cannot be told to
+                return await asyncio.create_subprocess_exec(
+                    *arguments(self._supervisor.specification, inheritance),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    pass_fds=(record.descriptor, verdicts.descriptor),
+                )
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
         """Take what the process tells, until it ends."""
@@ -210,6 +207,15 @@ class _Worker:
 
     def _say(self, fact: str) -> None:
         self._supervisor.report(f"worker {self._number} {fact}")
+
+
+@contextlib.contextmanager
+def _blocked(*signals: signal.Signals) -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

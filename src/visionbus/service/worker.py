@@ -92,7 +92,7 @@ class _Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
-            receiving = group.create_task(self._receive())
+            receiving = group.create_task(self._receive(stop))
             group.create_task(self._classify(stop))
             group.create_task(self._answer())
             self._watch.ready()
@@ -100,8 +100,8 @@ class _Worker:
             receiving.cancel()
             await self._fetched.put(None)
 
-    async def _receive(self) -> None:
-        while True:
+    async def _receive(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():  # being cancelled may coincide with a batch that has come
             deliveries = await until_available("receiving", lambda: self._receiver.receive(self._size.now))
             for batch in await self._sort(deliveries):
                 await self._fetched.put(batch)
