@@ -37,7 +37,7 @@ lint:
 
 bench:
 	@$(INSTALL) bench
-	@failed=; for file in benchmarks/[a-z]*.py; do \
+	@failed=; for file in $$(grep -l __main__ benchmarks/*.py); do \
 		echo; echo "== $$file"; $(PY) "$$file" || failed="$$failed $$file"; \
 	done; if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
