@@ -197,5 +197,5 @@ def test_unknown_topic_of_good_name_is_not_found(topic):
         async with connect("memory://") as bus:
             await bus.send(topic, Message(b""))
 
-    with pytest.raises(NotFoundError, match=r"call bus\.declare first"):
+    with pytest.raises(NotFoundError, match=r"declare it first"):
         asyncio.run(main())

@@ -37,16 +37,27 @@ def test_what_is_no_url_is_refused_with_an_example(url):
         connect(url)
 
 
+@pytest.mark.parametrize("url", ["sqlite:///x.db?foo", "kafka://[::1/x", "sqlite:///x.db?a=1&b"])
+def test_malformed_url_is_refused_with_its_form(url):
+    with pytest.raises(ValueError, match=r"write scheme://host/path\?name=value"):
+        connect(url)
+
+
+def test_at_sign_after_the_host_is_no_secret():
+    assert Address.parse("sqlite:///a@b.db").path == "/a@b.db"
+    assert Address.parse("kafka://host?client.id=a@b").parameters == {"client.id": "a@b"}
+
+
 @pytest.mark.parametrize("url", ["kafka://user:hunter2@host", "kafka://hunter2@host", "sqlite://hunter2@/x.db"])
 def test_secret_in_the_url_is_refused_and_not_repeated(url):
-    with pytest.raises(ValueError, match="environment or a file") as caught:
+    with pytest.raises(ValueError, match="environment or in a file") as caught:
         connect(url)
     assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["1", "", "longer"])
 def test_parameter_given_twice_is_refused(value):
-    with pytest.raises(ValueError, match="'a' stands twice"):
+    with pytest.raises(ValueError, match="'a' is given twice"):
         Address.parse(f"kafka://host?a={value}&b=2&a={value}")
 
 

@@ -33,7 +33,7 @@ def test_bad_topic_is_explained(name):
 
 
 def test_topic_of_dead_letters_is_not_for_declaring():
-    assert "kept for dead letters" in topic_fault("images.workers.dead")
+    assert "reserved for dead letters" in topic_fault("images.workers.dead")
 
 
 @pytest.mark.parametrize("name", [*BAD, "with.dot"])

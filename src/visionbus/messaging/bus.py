@@ -1,4 +1,4 @@
-"""connect and Bus: the portable half of messaging, the same over every driver."""
+"""The bus, the same over every driver: connect, declare, send, subscribe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from visionbus.messaging.errors import ClosedError, NotFoundError, TooLargeError
 from visionbus.messaging.message import Message
 from visionbus.messaging.names import DEAD_LETTERS, check_subscription, dead_letter_topic, topic_fault
 from visionbus.messaging.retry import Retry
-from visionbus.messaging.subscription import Limits, Subscription
+from visionbus.messaging.subscription import FlowControl, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,10 +23,10 @@ MAX_MESSAGE_BYTES = 1_000_000
 
 
 def connect(url: str = DEFAULT_URL) -> Bus:
-    """Make a bus of a URL, to be used in `async with`.
+    """Return a bus for a URL, to be used in `async with`.
 
-    The broker is first reached by the first verb. Raises `ValueError` for an unknown scheme or parameter, naming the
-    known ones, and `MissingExtraError` where a client library is not installed. Every URL takes `max_message_bytes=`.
+    The broker is first contacted by the first call. Raises `ValueError` for an unknown scheme or parameter, naming the
+    known ones, and `MissingExtraError` if a client library is not installed. Every URL takes `max_message_bytes=`.
     """
     address = Address.parse(url)
     parameters = dict(address.parameters)
@@ -41,10 +41,10 @@ def _size_limit(text: str) -> int:
 
 
 class Bus:
-    """One connection to a message broker: declare topics, send messages, subscribe; made by `connect`, used in `async
-    with`.
+    """One connection to a message broker, made by `connect` and used in `async with`.
 
-    A bus belongs to one event loop. Programs without one use `connect_blocking`.
+    A bus belongs to one event loop; programs without one use `connect_blocking`. `max_message_bytes` is the size limit
+    that `send` checks.
     """
 
     def __init__(self, driver: Driver, max_message_bytes: int = MAX_MESSAGE_BYTES) -> None:
@@ -63,7 +63,7 @@ class Bus:
         await self.close()
 
     async def close(self) -> None:
-        """Close the subscriptions, then the connection; takes seconds at most. Closing twice is as once."""
+        """Close the subscriptions, then the connection, within seconds. Closing twice is harmless."""
         if self._closed:
             return
         self._closed = True
@@ -76,12 +76,12 @@ class Bus:
             raise failure
 
     async def declare(self, topic: str, *subscriptions: str) -> None:
-        """Create what is missing of a topic, its subscriptions, and the topic for each one's dead letters.
+        """Create a topic, its subscriptions and their dead-letter topics, where they are missing.
 
         A subscription gets every message sent after its declaration. The dead letters of subscription S of topic T go
-        to the topic `T.S.dead`, which gets a subscription `dead-letters`. Declaring twice, or by two at once, is as
-        once. Raises `ValueError` for a name that some broker would not take; topics that exist already may be called as
-        they like.
+        to the topic `T.S.dead`, which has a subscription `dead-letters`. Declaring is idempotent, even if two do it at
+        once. Raises `ValueError` for a name that some broker would not accept; topics that exist already may have
+        any name.
         """
         self._check_open()
         for name in subscriptions:
@@ -100,10 +100,10 @@ class Bus:
             await self._driver.declare(topic, dead, create=False)
 
     async def send(self, topic: str, *messages: Message) -> list[str]:
-        """Send, and return the messages' ids in order once the broker holds them all.
+        """Send messages, and return their ids, in order, once the broker holds them all.
 
-        Raises `TooLargeError` before anything is sent; `SendError` with those messages that the broker did not confirm,
-        or one error where all fail alike (`NotFoundError`, `UnavailableError`, ...).
+        Raises `TooLargeError` before anything is sent. Raises `SendError`, with the messages the broker did not
+        confirm; if all fail for the same reason, that error itself (`NotFoundError`, `UnavailableError`, ...).
         """
         self._check_open()
         self._check_messages(messages)
@@ -119,17 +119,16 @@ class Bus:
         max_in_flight: int = 1000,
         retry: Retry = Retry(),  # noqa: B008 (frozen)
     ) -> Subscription:
-        """Make one more receiver of a subscription, as in `async with bus.subscribe("images", "workers") as
-        subscription`.
+        """Return one more receiver of a subscription, to be used in `async with`.
 
         `ack_deadline` (seconds, 1 to 600): how soon others take over what a dead or frozen receiver held. `max_lease`
-        (seconds): how long a handler may take, at most. `max_in_flight`: how many deliveries may be handed out and
-        unsettled at a time. Entering raises `NotFoundError` for what is not declared.
+        (seconds): how long a handler may take at most. `max_in_flight`: how many deliveries may be handed out and not
+        yet settled. Entering it raises `NotFoundError` if the topic or subscription is not declared.
         """
         self._check_open()
         check_subscription(subscription)
-        limits = Limits(ack_deadline, max_lease, max_in_flight)
-        made = Subscription(self._driver, topic, subscription, limits, retry, self._subscriptions.discard)
+        flow = FlowControl(ack_deadline, max_lease, max_in_flight)
+        made = Subscription(self._driver, topic, subscription, flow, retry, self._subscriptions.discard)
         self._subscriptions.add(made)
         return made
 

@@ -1,4 +1,4 @@
-"""A message that is given up, as a message of its own: what failed, why, and where it came from."""
+"""Dead letters: a message that was given up, with the reason and where it came from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PUBLISHED = OWN_PREFIX + "published"
 
 
 def dead_letter(delivery: Delivery, topic: str, subscription: str, reason: str) -> Message:
-    """Make the dead letter of a delivery: its data, key and attributes, and six attributes more.
+    """Return the dead letter of a delivery: its data, key and attributes, and six more attributes.
 
     The reason is cut to 1,024 bytes of UTF-8; `visionbus-published` is the original's time in ISO 8601.
     """
@@ -38,17 +38,17 @@ def dead_letter(delivery: Delivery, topic: str, subscription: str, reason: str) 
 
 
 def original(letter: Message) -> Message:
-    """Give back the message that a dead letter was made of, to be sent once more."""
+    """Return the message that a dead letter was made from, to be sent again."""
     return received_message(letter.data, letter.key, without_own(letter.attributes))
 
 
 def without_own(attributes: Mapping[str, str]) -> dict[str, str]:
-    """Leave out the attributes that the bus adds for itself."""
+    """Return the attributes without those the bus adds for itself."""
     return {name: value for name, value in attributes.items() if not name.startswith(OWN_PREFIX)}
 
 
 def stripped(one: Delivery) -> Delivery:
-    """Give a delivery without the attributes that the bus adds for itself; the same one where it has none."""
+    """Return a delivery without the attributes the bus adds for itself; the same one if it has none."""
     message = one.message
     if not any(name.startswith(OWN_PREFIX) for name in message.attributes):
         return one

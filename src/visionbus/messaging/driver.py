@@ -5,6 +5,7 @@ Why it has this shape, and how it was held against Kafka and Pub/Sub: `docs/deci
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib import import_module
@@ -27,7 +28,7 @@ _OWN = {
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A bus URL, taken apart: `scheme://host/path?parameters`, host and path percent-decoded."""
+    """A parsed bus URL: `scheme://host/path?parameters`, host and path percent-decoded."""
 
     scheme: str
     host: str
@@ -36,29 +37,33 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """Take a URL apart; `ValueError` for one with a secret, a fragment or a parameter given twice."""
+        """Parse a URL; `ValueError` for one with a secret, a fragment or a parameter given twice."""
         scheme, separator, rest = url.partition("://")
         if not (scheme and separator):
             raise ValueError(f"{url!r} is not a bus URL: begin with a scheme, as in sqlite:///visionbus.db")
-        parts = urlsplit(f"//{rest}")
-        if "@" in parts.netloc:
-            raise ValueError("a bus URL holds no user or password: give secrets by the environment or a file")
+        if "@" in re.split("[/?#]", rest, maxsplit=1)[0]:
+            raise ValueError("a bus URL holds no user or password: pass secrets in the environment or in a file")
+        try:
+            parts = urlsplit(f"//{rest}")
+            pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        except ValueError as error:
+            raise ValueError(f"{url!r} is not a bus URL ({error}): write scheme://host/path?name=value") from None
         if parts.fragment:
-            raise ValueError(f"{url!r} has a fragment (#): write %23 where it belongs to the path")
+            raise ValueError(f"{url!r} has a fragment (#): write %23 if it belongs to the path")
         parameters: dict[str, str] = {}
-        for name, value in parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)):
+        for name, value in pairs:
             if name in parameters:
-                raise ValueError(f"parameter {name!r} stands twice in the {scheme} URL: keep one")
+                raise ValueError(f"parameter {name!r} is given twice in the {scheme} URL: keep one")
             parameters[name] = value
         return cls(scheme.lower(), unquote(parts.netloc), unquote(parts.path), parameters)
 
 
 class Driver(ABC):
-    """One connection to one broker: what a `Bus` is on the inside.
+    """One connection to one broker: the inside of a `Bus`.
 
-    A driver is made by its address without touching the broker, and is used on one event loop. It translates the errors
-    of its client library into those of `visionbus.messaging.errors`. Names and limits are checked before it is called;
-    a `topic` may have any name that the broker knows.
+    Creating a driver does not contact the broker. It is used on one event loop. It translates the errors of its client
+    library into those of `visionbus.messaging.errors`. Names and limits are checked before it is called; `topic` may
+    be any name that the broker knows.
     """
 
     parameters: ClassVar[frozenset[str]] = frozenset()  # the URL parameters it knows, besides those of every bus
@@ -67,22 +72,23 @@ class Driver(ABC):
 
     @abstractmethod
     def __init__(self, address: Address) -> None:
-        """Take the address; `ValueError` for a host, path or parameter value that it cannot use."""
+        """Take the address; `ValueError` for a host, path or parameter value it cannot use."""
 
     @abstractmethod
     async def declare(self, topic: str, subscriptions: Mapping[str, str | None], *, create: bool) -> None:
-        """Make what is missing of a topic and its subscriptions, each given with its dead-letter topic, which exists.
+        """Create the topic and its subscriptions where missing.
 
-        Declaring twice, or by two at once, is as once. A new subscription gets every message sent after this returns.
-        With `create` false a topic that does not exist is a `NotFoundError`, and nothing is made.
+        `subscriptions` maps each name to its dead-letter topic, which already exists. Declaring is idempotent, even if
+        two do it at once. A new subscription gets every message sent after this returns. If `create` is false and the
+        topic does not exist, raises `NotFoundError` and creates nothing.
         """
 
     @abstractmethod
     async def send(self, topic: str, messages: Sequence[Message]) -> list[str]:
-        """Hand over all messages, and return their ids once the broker holds them all.
+        """Send all messages, and return their ids, in order, once the broker holds them all.
 
-        Messages of one key keep their order. Raises `SendError` with those that are not confirmed, or one error where
-        all fail for one reason; `NotFoundError` for an unknown topic.
+        Messages with the same key keep their order. Raises `SendError` with the messages the broker did not confirm; if
+        all fail for the same reason, that error itself. Raises `NotFoundError` for an unknown topic.
         """
 
     @abstractmethod
@@ -95,64 +101,63 @@ class Driver(ABC):
         prefetch: int,
         lost: Callable[[Collection[Hashable]], None],
     ) -> DriverSubscription:
-        """Join a subscription as one more receiver; `NotFoundError` where topic or subscription is not declared.
+        """Join a subscription as one more receiver; `NotFoundError` if the topic or subscription is not declared.
 
         `ack_deadline` (seconds) is brought into the range that the broker allows. `prefetch` bounds the messages held
-        in memory, however deep the backlog: fetched and not yet settled, waiting for a delayed retry, and read ahead,
-        together. `lost` is called on the event loop with the leases of fetched messages that now belong to others
-        (revoked, or run out while the process was frozen): acks of these change nothing from then on.
+        in memory, however deep the backlog: those fetched and not yet settled, waiting for a delayed retry, and read
+        ahead, together. `lost` is called on the event loop with the leases of fetched messages that now belong to other
+        receivers (revoked, or expired while the process was frozen); from then on, acks of these have no effect.
         """
 
     @abstractmethod
     async def close(self) -> None:
-        """Give back what the connection holds, in seconds at most; its subscriptions are closed by then."""
+        """Close the connection, within seconds. Its subscriptions have been closed before."""
 
 
 class DriverSubscription(ABC):
     """One receiver of one subscription.
 
-    It extends the leases of all that it fetched for as long as the event loop turns: until each is acked, nacked,
-    released or lost. When the loop has not turned for `ack_deadline`, it lets other receivers have them. While one
-    receiver holds messages of a key, other receivers get none of that key. Leases it does not know, or no longer holds,
-    are passed over in silence by all verbs.
+    While the event loop runs, it extends the lease of everything it fetched, until each message is acked, nacked,
+    released or lost. When the loop has been blocked for `ack_deadline`, other receivers get the messages. While one
+    receiver holds messages with a key, other receivers get none with that key. All methods silently ignore leases that
+    they do not know or no longer hold.
 
-    It does not promise order after a nack, nor that a message comes once.
+    Not promised: order after a nack, and that a message comes only once.
     """
 
-    ack_deadline: float  # seconds, as in force
+    ack_deadline: float  # seconds, the value in force
 
     @abstractmethod
     async def fetch(self, room: int, timeout: float | None) -> Sequence[Delivery]:
-        """Return what is there, 1 to `room` deliveries; where nothing is, wait for the first, `timeout` seconds at
-        most.
+        """Return 1 to `room` deliveries, waiting for the first if there are none.
 
-        Returns nothing after `timeout` (None: never), or when the subscription is closed meanwhile. It is called by one
-        task at a time. Cancelled, it loses nothing: what it had got comes with the next fetch, or goes back. Nothing
-        busy-waits.
+        Returns an empty sequence after `timeout` seconds (None: no limit), or when the subscription is closed
+        meanwhile. Called by one task at a time. Cancelling it loses nothing: what it had fetched comes with the next
+        fetch, or goes back to the broker. It never busy-waits.
         """
 
     @abstractmethod
     async def ack(self, leases: Collection[Hashable]) -> None:
-        """Settle: never again to this subscription. May be gathered for up to 100 ms before the broker hears it."""
+        """Settle for good. Acks may be gathered for up to 100 ms before the broker hears of them."""
 
     @abstractmethod
     async def nack(self, leases: Collection[Hashable], delay: float) -> None:
-        """Count an attempt, and hand out again after `delay` seconds."""
+        """Count an attempt, and deliver again after `delay` seconds."""
 
     @abstractmethod
     async def release(self, leases: Collection[Hashable]) -> None:
-        """Give back at once to any receiver, without counting an attempt."""
+        """Give back to any receiver at once, without counting an attempt."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Tell the broker the acks that are held, release all else, and leave; in seconds at most."""
+        """Send the acks that are held, release everything else, and leave, within seconds."""
 
 
 def load_driver(address: Address) -> Driver:
-    """Make the driver for an address, checked against the parameters that it knows.
+    """Return the driver for an address.
 
-    Raises `ValueError` for an unknown scheme or parameter, naming the known ones; `MissingExtraError` where the
-    driver's client library is not installed.
+    Raises `ValueError` for an unknown scheme or parameter, naming the known ones; `MissingExtraError` if the driver's
+    client library is not installed.
     """
     cls = driver_class(address.scheme)
     for name in address.parameters:
@@ -163,7 +168,7 @@ def load_driver(address: Address) -> Driver:
 
 
 def driver_class(scheme: str) -> type[Driver]:
-    """Find the driver of a scheme, ours or another distribution's; `ValueError` for an unknown one."""
+    """Return the driver class for a scheme, ours or a third party's; `ValueError` for an unknown one."""
     if scheme in _OWN:
         module, _, name = _OWN[scheme].partition(":")
         cls: type[Driver] = getattr(import_module(module), name)
@@ -175,6 +180,6 @@ def driver_class(scheme: str) -> type[Driver]:
     loaded = others[scheme].load()
     if not (isinstance(loaded, type) and issubclass(loaded, Driver)):
         raise TypeError(
-            f"the entry point {scheme} = {others[scheme].value} is no subclass of Driver: mend or remove it"
+            f"the entry point {scheme} = {others[scheme].value} is not a subclass of Driver: fix or remove it"
         )
     return loaded

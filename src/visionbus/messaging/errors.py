@@ -4,17 +4,17 @@
     ├── NotFoundError        the topic or subscription is not declared
     ├── ClosedError          used after close, or before `async with`
     ├── UnavailableError     the broker cannot be reached or cannot write now; trying again later may help
-    ├── AccessError          the broker refuses this user, or the file its reader
+    ├── AccessError          permission denied, by the broker or the file system
     ├── TooLargeError        a message over the size limit (also a ValueError)
     ├── MissingExtraError    the client library of a scheme is not installed (also an ImportError)
     └── SendError            some messages of a send are not confirmed, each for its own reason
 
-The caller's other mistakes are `ValueError` and `TypeError`.
+Other mistakes of the caller are `ValueError` or `TypeError`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,27 +27,33 @@ class MessagingError(Exception):
 
 
 class NotFoundError(MessagingError):
-    """A topic or subscription that is not declared; `Bus.declare` makes it."""
+    """The topic or subscription is not declared; `Bus.declare` creates it."""
+
+    @classmethod
+    def undeclared(cls, topic: str, subscription: str | None = None) -> Self:
+        """Return the error for a topic, or for a subscription of it, that does not exist."""
+        what = f"topic {topic!r}" if subscription is None else f"subscription {subscription!r} of topic {topic!r}"
+        return cls(f"{what} is not declared: declare it first (Bus.declare, or `visionbus bus declare`)")
 
 
 class ClosedError(MessagingError):
-    """A bus or subscription used after it was closed, or a subscription before it was entered."""
+    """A bus or subscription was used after it was closed, or a subscription before it was entered."""
 
 
 class UnavailableError(MessagingError):
-    """The broker is out of reach or cannot take this now; the same call may succeed later."""
+    """The broker cannot be reached or cannot do this now; the same call may succeed later."""
 
 
 class AccessError(MessagingError):
-    """The broker, or the file system, does not permit this to the present user."""
+    """The broker or the file system does not permit this."""
 
 
 class TooLargeError(MessagingError, ValueError):
-    """A message over the bus's size limit; nothing of the call was sent."""
+    """A message is over the size limit of the bus; nothing of the call was sent."""
 
 
 class MissingExtraError(MessagingError, ImportError):
-    """The client library for a URL's scheme is not installed; the text names the extra that brings it."""
+    """The client library for a URL's scheme is not installed; the text names the extra to install."""
 
 
 class SendError(MessagingError):

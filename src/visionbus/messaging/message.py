@@ -21,7 +21,7 @@ _RESERVED_PREFIXES = ("goog", "ce_", OWN_PREFIX)
 class Message:
     """What is sent: bytes, an optional key and text attributes.
 
-    Messages of one key, sent by one sender, arrive in order. Limits are those of the strictest broker, so that a
+    Messages with the same key, sent by one sender, arrive in order. Limits are those of the strictest broker, so that a
     program runs on every bus: at most 90 attributes, their names 1 to 256 bytes of UTF-8 that do not begin with `goog`,
     `ce_` or `visionbus-`, their values and the key at most 1,024 bytes. The size of the whole is checked by `Bus.send`.
 
@@ -47,7 +47,7 @@ class Message:
 
     @property
     def size(self) -> int:
-        """Bytes of data, key and attributes together, text as UTF-8."""
+        """Bytes of data, key and attributes together, text counted as UTF-8."""
         total = len(self.data) + (_utf8_length(self.key) if self.key else 0)
         for name, value in self.attributes.items():
             total += _utf8_length(name) + _utf8_length(value)
@@ -56,7 +56,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One hand-out of a message to a receiver, who must ack, nack or reject it.
+    """A message as handed out to a receiver, who must ack, nack or reject it.
 
     `id` is the broker's name for the message, unique in its topic. `published` is when the broker took it (UTC; Kafka
     with CreateTime: when it was sent). `attempt` is 1 and the earlier hand-outs that ended in a nack or ran out, as far
@@ -93,7 +93,7 @@ class _DeliveryDraft:
 
 
 def received_message(data: bytes, key: str | None, attributes: Mapping[str, str]) -> Message:
-    """Make a message of what a broker gave, unchecked: other programs' messages need not keep our limits.
+    """Return a message as a broker gave it, unchecked: messages of other programs need not keep our limits.
 
     A frozen dataclass sets each field through `object.__setattr__`; filling a plain twin of the same slots, then giving
     it the class, takes half the time, and drivers do this for every message.
@@ -104,7 +104,7 @@ def received_message(data: bytes, key: str | None, attributes: Mapping[str, str]
 
 
 def delivery(message: Message, name: str, published: datetime, attempt: int, lease: object) -> Delivery:
-    """Make a delivery, in half the time that its constructor takes."""
+    """Return a delivery, in half the time its constructor takes."""
     draft = _DeliveryDraft(message, name, published, attempt, lease)
     draft.__class__ = Delivery  # type: ignore[assignment]
     return draft  # type: ignore[return-value]

@@ -13,7 +13,7 @@ _SUBSCRIPTION = re.compile(r"(?!goog)[A-Za-z][A-Za-z0-9_-]{2,99}", re.ASCII)
 
 
 def topic_fault(topic: str) -> str | None:
-    """Say why a topic of our own cannot be called so; None where it can."""
+    """Return why a new topic cannot have this name; None if it can."""
     if not _TOPIC.fullmatch(topic):
         return (
             f"topic {topic!r} is not a valid name: use 3 to 100 letters, digits, '.', '_' and '-', "
@@ -21,14 +21,14 @@ def topic_fault(topic: str) -> str | None:
         )
     if is_dead_letter_topic(topic):
         return (
-            f"topic {topic!r} ends in {DEAD!r}, which is kept for dead letters: choose another name, "
+            f"topic {topic!r} ends in {DEAD!r}, which is reserved for dead letters: choose another name, "
             "or declare the subscription whose dead letters it is to hold"
         )
     return None
 
 
 def check_subscription(subscription: str) -> None:
-    """Raise `ValueError` where a subscription cannot be called so."""
+    """Raise `ValueError` if a subscription cannot have this name."""
     if not _SUBSCRIPTION.fullmatch(subscription):
         msg = (
             f"subscription {subscription!r} is not a valid name: use 3 to 100 letters, digits, '_' and '-', "
@@ -38,14 +38,14 @@ def check_subscription(subscription: str) -> None:
 
 
 def is_dead_letter_topic(topic: str) -> bool:
-    """Tell whether a topic holds dead letters."""
+    """Return whether a topic holds dead letters."""
     return topic.endswith(DEAD)
 
 
 def dead_letter_topic(topic: str, subscription: str) -> str | None:
-    """Name the topic for a subscription's dead letters; None for a subscription of dead letters, which has none.
+    """Return the name of the topic for a subscription's dead letters; None for subscriptions of dead letters.
 
-    Raises `ValueError` where the derived name is longer than every broker takes.
+    Raises `ValueError` if the derived name is too long for some broker.
     """
     if is_dead_letter_topic(topic):
         return None

@@ -1,4 +1,4 @@
-"""Retry: how often, and how far apart, a message is tried before it is a dead letter."""
+"""Retry: how often a message is attempted, and how far apart, before it becomes a dead letter."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Attempts and the growing delays between them, in seconds.
+    """How many attempts a message gets, and the growing delays between them, in seconds.
 
-    `max_attempts` is 1 to 99. The second attempt comes `delay` after a nack, each further one `factor` times later than
-    the one before, `max_delay` at most. Raises `ValueError` for values out of range.
+    `max_attempts` is 1 to 99. The second attempt comes `delay` seconds after the nack; each later delay is `factor`
+    times the one before, at most `max_delay`. Raises `ValueError` for values out of range.
     """
 
     max_attempts: int = 5
@@ -28,7 +28,7 @@ class Retry:
                 raise ValueError(f"{name} is {value}; it must be a finite number of at least {least:g}")
 
     def delay_after(self, attempt: int) -> float:
-        """Seconds between the nack of an attempt (counted from 1) and the next one."""
+        """Return the seconds between the nack of an attempt (counted from 1) and the next one."""
         try:
             grown = self.delay * self.factor ** (attempt - 1)
         except OverflowError:
@@ -36,5 +36,5 @@ class Retry:
         return min(grown, self.max_delay)
 
     def is_last(self, attempt: int) -> bool:
-        """Tell whether no attempt follows this one."""
+        """Return whether this attempt is the last."""
         return attempt >= self.max_attempts

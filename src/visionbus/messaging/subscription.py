@@ -1,4 +1,4 @@
-"""Subscription: a receiver's side of the bus, the same over every driver."""
+"""Subscription: the receiving side of the bus, the same over every driver."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How long, and how many at once: seconds and a count; `ValueError` for values out of range."""
+class FlowControl:
+    """How long a receiver may hold messages (seconds), and how many; `ValueError` for values out of range."""
 
     ack_deadline: float
     max_lease: float
@@ -42,11 +42,12 @@ class Limits:
 
 
 class Subscription:
-    """Messages of one subscription, handed out to this receiver; made by `Bus.subscribe`, used in `async with`.
+    """One receiver of a subscription, made by `Bus.subscribe` and used in `async with`.
 
-    Every delivery is to be settled: `ack` when its work is done and safe, `nack` to have it again later, `reject` to
-    have it among the dead letters. Until then its lease is extended while the event loop turns, up to `max_lease`
-    seconds. `async for` gives deliveries one by one, and ends when the subscription is closed.
+    Settle every delivery: `ack` when its work is done and safe, `nack` to get it again later, `reject` to send it to
+    the dead letters. Until then its lease is extended while the event loop runs, up to `max_lease` seconds. `async for`
+    yields deliveries one by one, and ends when the subscription is closed. `topic` and `name` are what was subscribed
+    to; `ack_deadline` (seconds) is the value in force once entered.
     """
 
     def __init__(
@@ -54,15 +55,15 @@ class Subscription:
         driver: Driver,
         topic: str,
         name: str,
-        limits: Limits,
+        flow: FlowControl,
         retry: Retry,
         forget: Callable[[Subscription], None],
     ) -> None:
         self.topic = topic
         self.name = name
-        self.ack_deadline = limits.ack_deadline  # in force once entered
+        self.ack_deadline = flow.ack_deadline
         self._driver = driver
-        self._limits = limits
+        self._flow = flow
         self._retry = retry
         self._forget = forget
         self._dead_topic = dead_letter_topic(topic, name)
@@ -74,7 +75,7 @@ class Subscription:
         self._room = asyncio.Event()  # set when a place has become free, or on close
         self._ready: dict[Hashable, Delivery] = {}  # fetched, not handed out: gathered for a batch
         self._in_flight: dict[Hashable, tuple[float, Delivery]] = {}  # handed out: its end (loop time), oldest first
-        self._burying: set[Hashable] = set()  # in flight, their dead letters being sent
+        self._dead_lettering: set[Hashable] = set()  # in flight, their dead letters being sent
         self._expiry: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -84,8 +85,8 @@ class Subscription:
             self._attached = await self._driver.attach(
                 self.topic,
                 self.name,
-                ack_deadline=self._limits.ack_deadline,
-                prefetch=self._limits.max_in_flight,
+                ack_deadline=self._flow.ack_deadline,
+                prefetch=self._flow.max_in_flight,
                 lost=self._lost,
             )
         except NotFoundError as error:
@@ -105,7 +106,7 @@ class Subscription:
         await self.close()
 
     async def close(self) -> None:
-        """Send the acks that are held, and give back at once what is not acked; takes seconds at most."""
+        """Send the acks that are held, and give back at once what is not acked, within seconds."""
         self._closed = True
         self._room.set()
         if self._expiry:
@@ -143,9 +144,9 @@ class Subscription:
     ) -> list[Delivery]:
         """Return 1 to `max_messages` deliveries as soon as there is one, or none after `timeout` seconds.
 
-        With `linger` it goes on gathering for so many seconds after the first message, until the batch is full or
-        `max_in_flight` is reached. Cancelled, it loses nothing. Raises `ClosedError` when the subscription is closed,
-        also meanwhile.
+        With `linger`, keeps gathering for that many seconds after the first message, until the batch is full or
+        `max_in_flight` is reached. Cancelling loses nothing: what was gathered goes back to the broker. Raises
+        `ClosedError` if the subscription is closed, before or meanwhile.
         """
         if max_messages < 1 or linger < 0 or (timeout is not None and timeout < 0):
             raise ValueError("receive takes max_messages of at least 1, linger and timeout of at least 0")
@@ -167,18 +168,21 @@ class Subscription:
                 await self._gather(max_messages - len(self._ready), deadline)
             self._attachment()
             return self._hand_out(max_messages)
+        except asyncio.CancelledError:
+            await self._release_ready()
+            raise
         finally:
             self._turn.release()
 
     async def ack(self, *deliveries: Delivery) -> None:
-        """Settle: these never come again to this subscription. Acking twice, or too late, changes nothing."""
+        """Settle: these never come again to this subscription. Acking twice or too late is harmless."""
         attached = self._attachment()
         leases = [one.lease for one in deliveries if one.lease in self._in_flight]
         await attached.ack(leases)
         self._settled(leases)
 
     async def nack(self, *deliveries: Delivery, delay: float | None = None) -> None:
-        """Have these again after `delay` seconds (None: as `Retry` says), or, tried often enough, as dead letters."""
+        """Get these again after `delay` seconds (None: as `Retry` says); after the last attempt, dead-letter them."""
         if delay is not None and not 0 <= delay < float("inf"):
             raise ValueError(f"delay is {delay}; it must be a finite number of seconds, at least 0")
         attached = self._attachment()
@@ -192,17 +196,17 @@ class Subscription:
         for seconds, leases in again.items():
             await attached.nack(leases, seconds)
             self._settled(leases)
-        await self._bury(last, f"given up: nacked at the last of {self._retry.max_attempts} attempts")
+        await self._dead_letter(last, f"given up: nacked at the last of {self._retry.max_attempts} attempts")
 
     async def reject(self, *deliveries: Delivery, reason: str) -> None:
-        """Put these among the dead letters at once: published there with the reason first, then acked here.
+        """Send these to the dead letters at once, with the reason, then ack them.
 
         Raises `ValueError` on a subscription of dead letters, which has no dead letters of its own.
         """
         self._attachment()
         if not self._dead_topic:
-            raise ValueError(f"{self.topic} holds dead letters; these cannot be rejected again: ack or nack them")
-        await self._bury(self._held(deliveries), reason)
+            raise ValueError(f"{self.topic} holds dead letters, which cannot be rejected again: ack or nack them")
+        await self._dead_letter(self._held(deliveries), reason)
 
     def _attachment(self) -> DriverSubscription:
         if self._closed:
@@ -212,7 +216,7 @@ class Subscription:
         return self._attached
 
     def _free_room(self) -> int:
-        return self._limits.max_in_flight - len(self._in_flight) - len(self._ready)
+        return self._flow.max_in_flight - len(self._in_flight) - len(self._ready)
 
     async def _gather(self, wanted: int, deadline: float | None) -> None:
         """Put what the driver has into `_ready`, waiting until `deadline` for the first, or for room."""
@@ -228,11 +232,22 @@ class Subscription:
         except TimeoutError:
             return
 
+    async def _release_ready(self) -> None:
+        """Let other receivers have what a cancelled receive had gathered: this one may not ask again."""
+        gathered, self._ready = self._ready, {}
+        if not gathered or self._closed:
+            return
+        try:
+            await self._attachment().release(list(gathered))
+        except MessagingError as error:
+            self._ready = gathered
+            log.warning("what a cancelled receive had gathered is kept for the next one: %s", error)
+
     def _hand_out(self, most: int) -> list[Delivery]:
         batch = [self._ready.pop(lease) for lease in list(self._ready)[:most]]
         if self._dead_topic:
             batch = [stripped(one) for one in batch]
-        ends = asyncio.get_running_loop().time() + self._limits.max_lease
+        ends = asyncio.get_running_loop().time() + self._flow.max_lease
         self._in_flight.update((one.lease, (ends, one)) for one in batch)
         return batch
 
@@ -242,7 +257,7 @@ class Subscription:
     def _held(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
         """Leave out what is settled, lost, on its way to the dead letters, or given twice."""
         mine = {one.lease: one for one in deliveries if one.lease in self._in_flight}
-        return [one for lease, one in mine.items() if lease not in self._burying]
+        return [one for lease, one in mine.items() if lease not in self._dead_lettering]
 
     def _settled(self, leases: Iterable[Hashable]) -> None:
         for lease in leases:
@@ -254,23 +269,23 @@ class Subscription:
             self._ready.pop(lease, None)
         self._settled(leases)
 
-    async def _bury(self, deliveries: list[Delivery], reason: str) -> None:
+    async def _dead_letter(self, deliveries: list[Delivery], reason: str) -> None:
         """Publish dead letters, then ack what they were made of; what the broker did not confirm stays in flight."""
         if not (deliveries and self._dead_topic):
             return
         letters = [dead_letter(one, self.topic, self.name, reason) for one in deliveries]
         unconfirmed: set[int] = set()
         failure = None
-        self._burying.update(one.lease for one in deliveries)
+        self._dead_lettering.update(one.lease for one in deliveries)
         try:
             await self._driver.send(self._dead_topic, letters)
         except SendError as error:
             failure = error
             unconfirmed = {id(letter) for letter, _ in error.unconfirmed}
         finally:
-            self._burying.difference_update(one.lease for one in deliveries)
-        buried = [one for one, letter in zip(deliveries, letters, strict=True) if id(letter) not in unconfirmed]
-        await self.ack(*buried)
+            self._dead_lettering.difference_update(one.lease for one in deliveries)
+        done = [one for one, letter in zip(deliveries, letters, strict=True) if id(letter) not in unconfirmed]
+        await self.ack(*done)
         if failure:
             raise failure
 
@@ -280,7 +295,7 @@ class Subscription:
         while True:
             oldest = next(iter(self._in_flight.values()), None)
             # a pause even where the oldest is over already: its dead letter may be on its way
-            await asyncio.sleep(max(0.01, oldest[0] - now()) if oldest else self._limits.max_lease)
+            await asyncio.sleep(max(0.01, oldest[0] - now()) if oldest else self._flow.max_lease)
             over = [one for _, one in takewhile(lambda held: held[0] <= now(), self._in_flight.values())]
             try:
                 await self._take_back(self._held(over))
@@ -291,9 +306,9 @@ class Subscription:
     async def _take_back(self, over: list[Delivery]) -> None:
         """Count an attempt for each: the last one makes a dead letter, any other comes again at once."""
         if over:
-            log.warning("%d messages of %s were not settled within %g s", len(over), self.topic, self._limits.max_lease)
+            log.warning("%d messages of %s were not settled within %g s", len(over), self.topic, self._flow.max_lease)
         again = [one.lease for one in over if not self._is_last(one)]
         await self._attachment().nack(again, 0.0)
         self._settled(again)
-        reason = f"given up: the last of {self._retry.max_attempts} attempts took over {self._limits.max_lease:g} s"
-        await self._bury([one for one in over if self._is_last(one)], reason)
+        reason = f"given up: the last of {self._retry.max_attempts} attempts took over {self._flow.max_lease:g} s"
+        await self._dead_letter([one for one in over if self._is_last(one)], reason)

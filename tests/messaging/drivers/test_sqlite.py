@@ -233,7 +233,7 @@ def test_lease_is_not_taken_over_right_after_all_had_to_wait(path, url):
 
 @pytest.mark.slow
 def test_who_waited_long_for_a_turn_takes_nothing_over_for_a_while(path, monkeypatch):
-    monkeypatch.setattr(sqlite_writer, "PATIENCE", 0.2)
+    monkeypatch.setattr(sqlite_writer, "PATIENCE", 3600)
 
     async def wait():
         writer = sqlite_writer.Writer(path, synchronous="normal")
@@ -243,7 +243,7 @@ def test_who_waited_long_for_a_turn_takes_nothing_over_for_a_while(path, monkeyp
             await asyncio.wait({waiting}, timeout=sqlite_writer.LONG_WAIT * 1.5)
         assert await waiting
         assert await writer.run(lambda store: store.patient)
-        await asyncio.sleep(sqlite_writer.PATIENCE)
+        writer._patient_until -= sqlite_writer.PATIENCE
         assert not await writer.run(lambda store: store.patient)
         await writer.close()
 

@@ -72,7 +72,7 @@ class _Queue:
         return claimed
 
     def next_change(self, receiver: MemorySubscription) -> float:
-        """Tell the monotonic time at which entries may become free without anybody's doing."""
+        """Return the monotonic time at which entries may become free by themselves."""
         ends = [other.alive_until for other in self.receivers if other is not receiver and other.held]
         return min([*ends, *(due for due, _ in self.delayed[:1])], default=float("inf"))
 
@@ -115,9 +115,7 @@ class MemoryDriver(Driver):
         with _lock:
             queue = _queues(topic).get(subscription)
             if queue is None:
-                raise NotFoundError(
-                    f"subscription {subscription!r} of {topic!r} is not declared: call bus.declare first"
-                )
+                raise NotFoundError.undeclared(topic, subscription)
             receiver = MemorySubscription(queue, ack_deadline, lost)
             queue.receivers.add(receiver)
         return receiver
@@ -128,7 +126,7 @@ class MemoryDriver(Driver):
 
 def _queues(topic: str) -> dict[str, _Queue]:
     if topic not in _topics:
-        raise NotFoundError(f"topic {topic!r} is not declared: call bus.declare first")
+        raise NotFoundError.undeclared(topic)
     return _topics[topic]
 
 

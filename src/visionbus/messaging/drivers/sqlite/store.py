@@ -141,7 +141,7 @@ class Store:
             "SELECT id FROM subscriptions WHERE topic = ? AND name = ?", (number, subscription)
         ).fetchone()
         if row is None:
-            raise NotFoundError(f"subscription {subscription!r} of {topic!r} is not declared: call bus.declare first")
+            raise NotFoundError.undeclared(topic, subscription)
         return self.join(Receiver(secrets.randbits(62), row[0], number), expires)
 
     def join(self, receiver: Receiver, expires: float) -> Receiver:
@@ -159,7 +159,7 @@ class Store:
         return self.join(receiver.next(), expires)
 
     def is_member(self, receiver: Receiver) -> bool:
-        """Tell whether nobody has taken over what a receiver holds."""
+        """Return whether nobody has taken over what a receiver holds."""
         return self._db.execute("SELECT 1 FROM receivers WHERE id = ?", (receiver.id,)).fetchone() is not None
 
     def leave(self, receiver: Receiver) -> None:
@@ -168,7 +168,7 @@ class Store:
         self._collect(receiver.topic)
 
     def has_work(self, receiver: Receiver) -> bool:
-        """Tell whether a claim is worth a transaction; read without one."""
+        """Return whether a claim is worth a transaction; reads without one."""
         now = time.monotonic()
         return bool(
             self._db.execute(
@@ -186,7 +186,7 @@ class Store:
         )
 
     def next_change(self, receiver: Receiver) -> float | None:
-        """Tell the time at which messages may become free without anybody's doing."""
+        """Return the monotonic time at which messages may become free by themselves."""
         (when,) = self._db.execute(
             "SELECT min(t) FROM (SELECT min(due) AS t FROM claims"
             "   WHERE subscription = :s AND receiver IS NULL AND due > :now"
@@ -226,7 +226,7 @@ class Store:
             "SELECT id, next FROM topics WHERE name = ?", (topic,)
         ).fetchone()
         if row is None:
-            raise NotFoundError(f"topic {topic!r} is not declared: call bus.declare first")
+            raise NotFoundError.undeclared(topic)
         return row
 
     def _take_over(self, receiver: Receiver) -> None:
