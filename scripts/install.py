@@ -25,7 +25,7 @@ CONSTRAINTS = ROOT / "constraints.txt"
 PROFILES = {  # what each needs; the later ones hold all that the earlier ones do
     "demo": [],
     "bench": ["--group", "test"],
-    "test": ["--extra", "all", "--group", "dev"],
+    "test": ["--extra", "train", "--group", "dev"],
 }
 FROM_PIP = {  # pip's settings that uv knows by another name
     "index-url": "UV_DEFAULT_INDEX",
