@@ -29,11 +29,10 @@ check: lint
 
 lint:
 	@$(INSTALL) test
-	@$(PY) -m ruff format --check
-	@$(PY) -m ruff check
-	@$(PY) -m mypy
-	@.venv/bin/lint-imports
-	@.venv/bin/codespell
+	@status=0; \
+	for tool in "$(PY) -m ruff format --check" "$(PY) -m ruff check" "$(PY) -m mypy" .venv/bin/lint-imports .venv/bin/codespell; do \
+		echo "== $$tool"; $$tool || status=1; \
+	done; exit $$status
 
 bench:
 	@$(INSTALL) bench
