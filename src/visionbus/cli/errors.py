@@ -113,11 +113,14 @@ def _is_ours(error: ValueError) -> bool:
 def _missing_extra(error: ImportError) -> str | None:
     """Name the pip line for a module that one of our extras brings."""
     missing = (error.name or "").partition(".")[0]
+    brings: dict[str, set[str]] = {}  # extra -> modules
     for requirement in metadata.requires("visionbus") or []:
-        found = re.fullmatch(r"([\w.-]+).*; extra == ['\"](\w+)['\"]", requirement)
-        if found and found[1].replace("-", "_") == missing and found[2] != "all":
-            return f"{missing} is not installed: {pip_line(found[2])}"
-    return None
+        if found := re.fullmatch(r"([\w.-]+).*; extra == ['\"](\w+)['\"]", requirement):
+            brings.setdefault(found[2], set()).add(found[1].replace("-", "_"))
+    extras = [extra for extra, modules in brings.items() if missing in modules]
+    if not extras:
+        return None
+    return f"{missing} is not installed: {pip_line(min(extras, key=lambda extra: len(brings[extra])))}"
 
 
 def pip_line(extra: str) -> str:
