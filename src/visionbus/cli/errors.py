@@ -120,7 +120,8 @@ def _missing_extra(error: ImportError) -> str | None:
     extras = [extra for extra, modules in brings.items() if missing in modules]
     if not extras:
         return None
-    return f"{missing} is not installed: {pip_line(min(extras, key=lambda extra: len(brings[extra])))}"
+    smallest = min(extras, key=lambda extra: (len(brings[extra]), extra == "all"))
+    return f"{missing} is not installed: {pip_line(smallest)}"
 
 
 def pip_line(extra: str) -> str:
