@@ -5,6 +5,7 @@ import json
 import os
 import sqlite3
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -74,24 +75,26 @@ async def test_locked_store_is_unavailable_and_then_takes_all(path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk: a full disk is not tried")
-async def test_full_disk_is_unavailable_and_nothing_is_half_stored(tmp_path):
+def test_full_disk_is_unavailable_and_nothing_is_half_stored(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=True)
     try:
-        async with open_store(str(disk / "results.db")) as store:
-            await store.add([CAT])
-            (disk / "filler").write_bytes(bytes(os.statvfs(disk).f_bavail * 4096))
-            many = [
-                Answer(f"r/m{number}", "cat", CAT.probabilities, "pets", "v", 1.0, 2.0, 3.0) for number in range(9000)
-            ]
-            with pytest.raises(StoreUnavailableError, match="full|I/O"):
-                await store.add(many)
-            (disk / "filler").unlink()
-            assert await store.add([BROKEN]) == 1
+        asyncio.run(fill(disk))
         assert len(rows(disk / "results.db")) == 2
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+async def fill(disk):
+    async with open_store(str(disk / "results.db")) as store:
+        await store.add([CAT])
+        (disk / "filler").write_bytes(bytes(os.statvfs(disk).f_bavail * 4096))
+        many = [replace(CAT, id=f"r/m{number}") for number in range(9000)]
+        with pytest.raises(StoreUnavailableError, match=r"full|I/O"):
+            await store.add(many)
+        (disk / "filler").unlink()
+        assert await store.add([BROKEN]) == 1
 
 
 async def test_table_of_another_program_is_refused(path):

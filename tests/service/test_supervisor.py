@@ -200,7 +200,7 @@ async def test_workers_end_within_two_seconds_of_their_supervisors_death(bus_url
         workers[0].suspend()
         await submit(bus, IMAGES[100:101])
         async with asyncio.timeout(30):
-            while not busy.exists():
+            while not busy.exists():  # noqa: ASYNC110 (a file wakes nobody)
                 await asyncio.sleep(0.01)
         process.kill()
         assert gone_within_two_seconds(workers)
