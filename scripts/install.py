@@ -9,12 +9,9 @@ import sys
 if sys.version_info < (3, 11):  # noqa: UP036 (before anything that an older Python could not read)
     sys.exit(f"visionbus needs Python 3.11 or later, not {sys.version.split()[0]}: make PYTHON=/path/to/python3.11")
 
-import ast
 import fcntl
 import hashlib
 import importlib.util
-import os
-import re
 import subprocess
 from pathlib import Path
 
@@ -22,20 +19,11 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 CONSTRAINTS = ROOT / "constraints.txt"
+UV = ROOT / "scripts" / "uv.py"
 PROFILES = {  # what each needs; the later ones hold all that the earlier ones do
     "demo": [],
     "bench": ["--group", "test"],
     "test": ["--extra", "train", "--group", "dev"],
-}
-FROM_PIP = {  # pip's settings that uv knows by another name
-    "index-url": "UV_DEFAULT_INDEX",
-    "extra-index-url": "UV_INDEX",
-    "find-links": "UV_FIND_LINKS",
-    "trusted-host": "UV_INSECURE_HOST",
-    "proxy": "ALL_PROXY",
-    "default-timeout": "UV_HTTP_TIMEOUT",
-    "timeout": "UV_HTTP_TIMEOUT",
-    "cert": "SSL_CERT_FILE",
 }
 
 
@@ -68,7 +56,7 @@ def _is_installed(profile: str) -> bool:
 def _state() -> str:
     """Tell apart what would need another installation: the files that say what to install, the place, the Python."""
     state = hashlib.sha256(f"{ROOT} {sys.version}".encode())
-    for path in (ROOT / "pyproject.toml", CONSTRAINTS, Path(__file__)):
+    for path in (ROOT / "pyproject.toml", CONSTRAINTS, UV, Path(__file__)):
         state.update(path.read_bytes())
     return state.hexdigest()
 
@@ -91,13 +79,12 @@ def _make_venv() -> None:
 def _install(what: list[str]) -> None:
     """Install the project's dependencies, then the project itself where it is not: what runs meanwhile goes on."""
     _run(PYTHON, "-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, "uv")
-    uv = [PYTHON, "-m", "uv", "pip", "install", "--python", PYTHON, "--constraint", CONSTRAINTS]
-    environment = _uv_environment()
+    uv: list[str | Path] = [PYTHON, UV, "pip", "install", "--python", PYTHON, "--constraint", CONSTRAINTS]
     commands = [[*uv, "--requirements", "pyproject.toml", *what]]
     if not any(_is_installed(profile) for profile in PROFILES):
         commands.append([*uv, "--build-constraints", CONSTRAINTS, "--no-deps", "--editable", "."])
     for command in commands:
-        if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
+        if subprocess.run(command, cwd=ROOT, check=False).returncode:
             print("uv failed; pip does it instead, more slowly", flush=True)
             _install_by_pip(what)
             return
@@ -108,21 +95,6 @@ def _install_by_pip(what: list[str]) -> None:
     groups = [f"--group={value}" for flag, value in zip(what[::2], what[1::2], strict=True) if flag == "--group"]
     _run(PYTHON, "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1")  # the first that knows --group
     _run(PYTHON, "-m", "pip", "install", "-c", CONSTRAINTS, *groups, "-e", f".[{','.join(extras)}]" if extras else ".")
-
-
-def _uv_environment() -> dict[str, str]:
-    """Tell uv what pip is told by its variables and files, where uv is not told itself."""
-    environment = {"UV_SYSTEM_CERTS": "true", "UV_NO_PROGRESS": "true", **os.environ}
-    listed = subprocess.run([PYTHON, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True).stdout
-    settings = dict(re.findall(r"^(?:global|install)\.([\w-]+)=(.*)$", listed, re.MULTILINE))
-    settings |= dict(re.findall(r"^:env:\.([\w-]+)=(.*)$", listed, re.MULTILINE))
-    for name, variable in FROM_PIP.items():
-        if name in settings:
-            words = str(ast.literal_eval(settings[name])).split()
-            if name == "find-links":  # pip passes over a folder that is not there, uv does not
-                words = [word for word in words if "://" in word or Path(word).exists()]
-            environment.setdefault(variable, ("," if name == "find-links" else " ").join(words))
-    return {name: value for name, value in environment.items() if value}
 
 
 def _run(*command: str | Path) -> None:
