@@ -1,129 +1,84 @@
-"""The whole system against raw ONNX Runtime on all cores, in the same run: images a second, SQLite bus.
+"""The whole system against raw ONNX Runtime on as many cores, in one run; what PNG files add is told apart.
 
-Client, workers (one a core) and results consumer are processes of their own on the same cores; timed from the first
-send to the last stored row, workers ready beforehand.
+Client, workers, results consumer and bus share the cores. The clock runs from the first send to the last row stored,
+with the workers ready beforehand.
 
-Usage: python benchmarks/system.py [--images N] [--runs N] [--encode raw|png]
+Usage: python benchmarks/system.py [--images N] [--runs N]
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import asyncio
 import io
-import multiprocessing
-import sqlite3
-import struct
-import subprocess
-import sys
-import time
-from concurrent.futures import ProcessPoolExecutor
+import os
+import statistics
+import tempfile
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common import folder, images, print_header, print_rows, shipped, spread
+import numpy as np
+from common import Services, inference_rate
 from PIL import Image
 
-from visionbus.service.supervisor import cores
+from visionbus.messaging import connect
+from visionbus.service.client import Client
+from visionbus.vision.onnx import OnnxModel, default_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
-TARGET = 0.5  # of raw ONNX Runtime, raw pixels
-BATCH = 256
+    import numpy.typing as npt
 
-
-def infer(barrier: object, count: int) -> float:
-    """Run the model on `count` images; give the seconds it took."""
-    model = shipped()
-    batch = images(BATCH)
-    model.logits(batch)
-    barrier.wait()
-    start = time.monotonic()
-    for _ in range(0, count, BATCH):
-        model.logits(batch)
-    return time.monotonic() - start
+CORES = os.cpu_count() or 1
 
 
-def raw_rate(count: int) -> float:
-    """Give images a second of ONNX Runtime alone, one process a core."""
-    processes = cores()
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(processes, mp_context=context) as pool:
-        barrier = manager.Barrier(processes)
-        share = count // processes
-        slowest = max(pool.map(infer, [barrier] * processes, [share] * processes))
-    return share * processes / slowest
+def random_images(count: int) -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (count, *OnnxModel(default_model()).input.shape), dtype=np.uint8)
 
 
-@contextlib.contextmanager
-def started(*words: str, lines: int, log: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start a command, and wait until so many lines of its stderr say ready; end it with the block."""
-    with subprocess.Popen([sys.executable, "-m", "visionbus", *words], stderr=subprocess.PIPE, text=True) as process:
-        for line in process.stderr:
-            lines -= "ready" in line
-            if not lines:
-                break
-        yield process
-        process.terminate()
-        log.write_text(process.stderr.read())
+def as_png(image: npt.NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image[..., 0]).save(file, "PNG")
+    return file.getvalue()
 
 
-def write_images(place: Path, count: int, encode: str) -> str:
-    """Write what `send` is to send: an IDX file, or a folder of PNG files."""
-    pixels = images(count)[..., 0]
-    if encode == "raw":
-        file = place / "images.idx"
-        file.write_bytes(bytes([0, 0, 8, 3]) + struct.pack(">3I", *pixels.shape) + pixels.tobytes())
-        return str(file)
-    target = place / "png"
-    target.mkdir()
-    for index, one in enumerate(pixels):
-        data = io.BytesIO()
-        Image.fromarray(one).save(data, "PNG")
-        (target / f"{index:06}.png").write_bytes(data.getvalue())
-    return str(target)
+async def send(url: str, images: Iterable[object]) -> None:
+    async with connect(url) as bus, Client(bus) as client:
+        async for _ in client.submit(images):
+            pass
 
 
-def system_rate(count: int, encode: str) -> float:
-    """Give images a second of the whole system."""
-    with folder() as name:
-        place = Path(name)
-        source = write_images(place, count, encode)
-        bus = ("--bus", f"sqlite:///{place}/bus.db")
-        store = ("--store", str(place / "results.db"), "--count", str(count))
-        workers = started("worker", *bus, lines=cores(), log=place / "worker.log")
-        with workers, started("results", *bus, *store, lines=1, log=place / "results.log") as results:
-            send = [sys.executable, "-m", "visionbus", "send", *bus, "--json", source]
-            start = time.time()
-            subprocess.run(send, check=True, capture_output=True)
-            sent = time.time()
-            results.wait()
-        with contextlib.closing(sqlite3.connect(place / "results.db")) as database:
-            rows, first, last = database.execute("SELECT count(*), min(published), max(stored) FROM results").fetchone()
-    assert rows == count
-    print(f"  sent in {sent - start:.1f} s, all stored after {last - first:.1f} s", file=sys.stderr)
-    return count / (last - first)
+def system_rate(images: Iterable[object], count: int) -> float:
+    """Images a second, from the first send to the last row."""
+    with tempfile.TemporaryDirectory() as folder, Services(Path(folder), processes=CORES) as services:
+        asyncio.run(send(services.bus, images))
+        first, last = services.wait_for_rows(count)
+        return count / (last - first)
+
+
+def raw_rate() -> float:
+    """Images a second of ONNX Runtime alone, one process a core."""
+    with get_context("spawn").Pool(CORES) as pool:
+        return sum(pool.map(inference_rate, [5.0] * CORES, chunksize=1))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=100_000)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--encode", choices=["raw", "png"], default="raw")
+    parser.add_argument("--images", type=int, default=100_000, metavar="N")
+    parser.add_argument("--runs", type=int, default=5, metavar="N", help="of each kind (default 5)")
     options = parser.parse_args()
-    raw, system = [], []
-    for _ in range(options.runs):
-        raw.append(raw_rate(20_000))
-        system.append(system_rate(options.images, options.encode))
-    print_header(f"the whole system, {options.images:,} images ({options.encode}), images a second", options.runs)
-    print_rows(
-        [
-            ("ONNX Runtime alone, one process a core", spread(raw, 0)),
-            ("client to stored row", spread(system, 0)),
-            (f"ratio (target with raw pixels: {TARGET})", spread([a / b for a, b in zip(system, raw, strict=True)], 2)),
-        ]
-    )
+    pixels = random_images(options.images)
+    print(f"{CORES} cores, {options.images:,} images, medians of {options.runs}, SQLite bus")
+    print("| images as | system/s | ONNX Runtime alone/s | ratio | spread |\n|---|---|---|---|---|")
+    for kind in ("raw pixels", "PNG"):
+        images = pixels if kind == "raw pixels" else [as_png(image) for image in pixels]
+        pairs = [(system_rate(images, options.images), raw_rate()) for _ in range(options.runs)]
+        ratios = sorted(ours / alone for ours, alone in pairs)
+        ours, alone = (statistics.median(pair[side] for pair in pairs) for side in (0, 1))
+        spread = f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
+        print(f"| {kind} | {ours:,.0f} | {alone:,.0f} | {statistics.median(ratios):.2f} | {spread} |", flush=True)
 
 
 if __name__ == "__main__":
