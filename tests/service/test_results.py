@@ -5,8 +5,9 @@ import sqlite3
 import stamina
 
 from visionbus.messaging import Message, connect
+from visionbus.service import results
 from visionbus.service.results import collect
-from visionbus.service.stores import StoreUnavailableError, open_store
+from visionbus.service.stores import ConsoleStore, StoreUnavailableError, open_store
 from visionbus.service.topology import Topology
 from visionbus.service.wire import ANSWERS, RESULTS, Answer
 
@@ -95,3 +96,24 @@ async def test_stop_ends_it_though_nothing_comes(topic, tmp_path):
         group.create_task(collect(bus, store, topic=topic, stop=stop))
         await asyncio.sleep(0)
         stop.set()
+
+
+async def test_stop_ends_it_though_the_store_takes_nothing(topic, monkeypatch):
+    monkeypatch.setattr(results, "GRACE", 0.1)
+    tried = asyncio.Event()
+
+    class Full(ConsoleStore):
+        async def add(self, answers):
+            tried.set()
+            raise StoreUnavailableError("no space left")
+
+    stop = asyncio.Event()
+    async with connect("memory://") as bus, Full() as store:
+        await send(bus, topic, answer(1))
+        collecting = asyncio.create_task(collect(bus, store, topic=topic, stop=stop))
+        await tried.wait()
+        stop.set()
+        await asyncio.wait_for(collecting, 10)
+        async with bus.subscribe(f"{topic}.{ANSWERS}", RESULTS) as receiver:
+            (again,) = await receiver.receive(timeout=10)
+    assert again.attempt == 1

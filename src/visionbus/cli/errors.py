@@ -81,9 +81,7 @@ def _leaves(error: Exception) -> Iterator[Exception]:
 
 def _one_line(error: Exception) -> str | None:
     """Say what is wrong and what to do; None for an error that nobody foresaw."""
-    from visionbus.messaging.errors import MessagingError  # noqa: PLC0415 (start-up does not wait for it)
-
-    if isinstance(error, MessagingError) or (isinstance(error, ValueError) and _is_ours(error)):
+    if type(error).__module__.startswith("visionbus.") or (isinstance(error, ValueError) and _is_ours(error)):
         return str(error)
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "visionbus"

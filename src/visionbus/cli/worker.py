@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from visionbus.cli.errors import Failure
 from visionbus.cli.options import bus_option, model_option, topic_option, verbose_option
 from visionbus.cli.signals import stop_on_signals
 
@@ -74,14 +73,11 @@ def worker(
 
 
 async def _run(specification: Specification, processes: int | None, stuck: float) -> None:
-    from visionbus.service.supervisor import StartError, Supervisor  # noqa: PLC0415
+    from visionbus.service.supervisor import Supervisor  # noqa: PLC0415
 
     supervisor = Supervisor(specification, processes, report=_say, stuck=stuck)
     with stop_on_signals() as stop:
-        try:
-            await supervisor.run(stop)
-        except StartError as error:
-            raise Failure(str(error)) from error
+        await supervisor.run(stop)
     _say("workers ended")
 
 

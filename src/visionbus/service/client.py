@@ -13,11 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from visionbus.messaging import ClosedError
-from visionbus.service.images import Item, Items, RefusedError, Requests, in_order
+from visionbus.service.errors import RefusedError, WireError
+from visionbus.service.images import Item, Items, Requests, in_order
 from visionbus.service.outbox import MOST, MOST_BYTES, Outbox
 from visionbus.service.patience import send_all, until_available
 from visionbus.service.topology import Topology
-from visionbus.service.wire import Answer, WireError, check_run
+from visionbus.service.wire import Answer, check_run
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -69,10 +70,10 @@ class Client:
         self._subscription: Subscription | None = None
 
     async def __aenter__(self) -> Self:
-        await self._topology.declare(self._bus)
+        await until_available("declaring the topics", partial(self._topology.declare, self._bus))
         if self._answers:
             topic = self._topology.answers
-            await self._bus.declare(topic, self._answers)
+            await until_available("declaring the answers", partial(self._bus.declare, topic, self._answers))
             receiver = self._bus.subscribe(topic, self._answers, ack_deadline=self._ack_deadline)
             self._subscription = await receiver.__aenter__()
         return self
@@ -85,6 +86,9 @@ class Client:
 
     async def submit(self, images: Items) -> AsyncGenerator[str]:
         """Send images, and yield each one's id once the bus holds it; answers are not waited for.
+
+        Nothing is sent until it is iterated. If you stop early (use `contextlib.aclosing`), some images may have been
+        sent whose ids you were not given.
 
         `images` gives paths, bytes of image files, uint8 pixels [h, w] or [h, w, c], `(name, any of these)`, or `Image`
         values; an array uint8 [n, h, w, c] (or [n, h, w]) is n of them. It may be an async iterable; any other is read
@@ -104,10 +108,11 @@ class Client:
             await asyncio.gather(making, return_exceptions=True)
 
     async def answers(self) -> AsyncGenerator[Answer]:
-        """Yield the answers to this run as they come, without end; each is acked when the next one is asked for.
+        """Yield the answers to this run as they come, without end.
 
-        Others' answers are passed over. An answer may come twice. Raises `ValueError` where `Client(answers=...)` did
-        not name a subscription.
+        Answers are acked in batches, when you have taken the last of a batch or stop iterating: after a crash, those of
+        the unfinished batch come again. Answers to other runs are acked and left out. Raises `ValueError` if
+        `Client(answers=...)` did not name a subscription.
         """
         if not self._subscription:
             raise ValueError('this client has no subscription of its own: Client(bus, answers="NAME")')

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from visionbus.service import wire
+from visionbus.service.errors import RefusedError
 from visionbus.vision import ImageError, Limits
 from visionbus.vision.images import shrink as shrink_image
 
@@ -40,10 +41,6 @@ class Image:
 
 Item = Content | tuple[str, Content] | Image
 Items = Iterable[Item] | AsyncIterable[Item] | Pixels
-
-
-class RefusedError(ValueError):
-    """An image that cannot be sent; the others can."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,7 +11,7 @@ import stamina
 from visionbus.messaging import SendError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from visionbus.messaging import Bus, Message
 
@@ -25,7 +26,7 @@ async def until_available(
 ) -> T:
     """Await `call()`, again after each `unavailable`, 0.1 to 5 s apart, and log each wait; other errors pass.
 
-    It gives up never: what is in hand stays in hand, so that an outage is lag and no loss.
+    It never gives up, so an outage causes delay, not loss.
     """
     try:
         return await call()  # most calls succeed at once, and need not pay for what follows
@@ -36,6 +37,20 @@ async def until_available(
             result = await call()
     log.warning("%s: succeeds again", what)
     return result
+
+
+async def before(stop: asyncio.Event, work: Coroutine[object, object, T], *, grace: float = 0.0) -> T | None:
+    """Await `work` and return its result; None if `stop` is set and it does not end within `grace` seconds of that."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            await asyncio.wait({working}, timeout=grace)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        stopping.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)
 
 
 async def send_all(bus: Bus, topic: str, messages: Sequence[Message]) -> None:

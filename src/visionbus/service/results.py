@@ -7,10 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from visionbus.messaging import SendError, UnavailableError
-from visionbus.service.patience import until_available
-from visionbus.service.stores import StoreUnavailableError
+from visionbus.service.errors import StoreUnavailableError, WireError
+from visionbus.service.patience import before, until_available
 from visionbus.service.topology import Topology
-from visionbus.service.wire import RESULTS, Answer, WireError
+from visionbus.service.wire import RESULTS, Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from visionbus.service.stores import Store
 
 BATCH = 512  # answers in a transaction, at most
+GRACE = 5.0  # seconds after `stop` in which a batch in hand may still be stored
 
 
 async def collect(
@@ -30,31 +31,20 @@ async def collect(
     stop: asyncio.Event | None = None,
     stored: Callable[[int], bool | None] = lambda _: None,
 ) -> None:
-    """Store the answers as they come, until `stop` is set.
+    """Store the answers as they come, until `stop` is set: a batch in hand gets some seconds more.
 
     `stored` is told after each transaction how many new rows it made; where it returns true, this ends. While the store
     or the bus is unavailable, answers wait on the bus. What is no answer becomes a dead letter. The store is open.
     """
     ended = stop or asyncio.Event()
     topology = Topology(topic)
-    await topology.declare(bus)
+    await until_available("declaring the topics", partial(topology.declare, bus))
     receiver = bus.subscribe(topology.answers, RESULTS, ack_deadline=ack_deadline, max_in_flight=2 * BATCH)
     async with receiver:
-        while deliveries := await _receive(receiver, ended):
-            if stored(await _keep(receiver, store, deliveries)):
+        receive = partial(until_available, "receiving answers", partial(receiver.receive, BATCH))
+        while deliveries := await before(ended, receive()):
+            if stored(await before(ended, _keep(receiver, store, deliveries), grace=GRACE) or 0):
                 return
-
-
-async def _receive(receiver: Subscription, stop: asyncio.Event) -> list[Delivery]:
-    """Wait for answers; none when `stop` is set."""
-    receiving = asyncio.ensure_future(until_available("receiving answers", lambda: receiver.receive(BATCH)))
-    stopping = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait([receiving, stopping], return_when=asyncio.FIRST_COMPLETED)
-        return receiving.result() if receiving.done() else []
-    finally:
-        receiving.cancel()
-        stopping.cancel()
 
 
 async def _keep(receiver: Subscription, store: Store, deliveries: list[Delivery]) -> int:

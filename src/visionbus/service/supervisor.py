@@ -10,6 +10,7 @@ import signal
 from typing import TYPE_CHECKING, cast
 
 from visionbus.service.backoff import Backoff
+from visionbus.service.errors import StartError
 from visionbus.service.health import Progress
 from visionbus.service.process import Inheritance, Specification, arguments
 from visionbus.service.record import Record
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _TRIES = 3  # deaths in a row of workers of which none was ever ready
-
-
-class StartError(Exception):
-    """No worker can start; the text is what the first one said."""
 
 
 def cores() -> int:

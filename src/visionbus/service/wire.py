@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from visionbus.messaging import Message
+from visionbus.service.errors import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,10 +41,6 @@ _SIGNATURES = (  # how files of the allowed formats begin
     (b"II*\x00", "image/tiff"),
     (b"MM\x00*", "image/tiff"),
 )
-
-
-class WireError(ValueError):
-    """A message that is no request, or no answer, of visionbus; the text says why."""
 
 
 def check_run(run: str) -> str:

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 from visionbus.messaging import SendError, TooLargeError, UnavailableError
 from visionbus.service.batching import BatchSize
 from visionbus.service.classifier import Classifier
+from visionbus.service.errors import WireError
 from visionbus.service.patience import send_all, until_available
 from visionbus.service.topology import Topology
 from visionbus.service.watch import CONDEMNED, Unwatched, Watch, short
-from visionbus.service.wire import WORKERS, Answer, Request, WireError, read_request
+from visionbus.service.wire import WORKERS, Answer, Request, read_request
 
 if TYPE_CHECKING:
     from visionbus.messaging import Bus, Delivery, Message, Subscription
     from visionbus.service.classifier import ServedModel
 
+GRACE = 5.0  # seconds after `stop` in which what is in process may still be answered
 _HELD = 3  # batches at a time: one being answered, one in process, one fetched ahead
 
 
@@ -60,7 +62,7 @@ async def serve(
         warming = partial(classifier.warm_up, min(batch, 64))
         seconds = await asyncio.get_running_loop().run_in_executor(thread, warming)
         size = BatchSize(batch, seconds)
-        await topology.declare(bus)
+        await until_available("declaring the topics", partial(topology.declare, bus))
         receiver = bus.subscribe(topology.requests, WORKERS, ack_deadline=ack_deadline, max_in_flight=_HELD * batch)
         async with receiver:
             worker = _Worker(bus, receiver, topology.answers, classifier, thread, size, watch or Unwatched())
@@ -93,12 +95,18 @@ class _Worker:
     async def run(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             receiving = group.create_task(self._receive(stop))
-            group.create_task(self._classify(stop))
-            group.create_task(self._answer())
+            classifying = group.create_task(self._classify(stop))
+            answering = group.create_task(self._answer())
             self._watch.ready()
             await stop.wait()
             receiving.cancel()
-            await self._fetched.put(None)
+            try:
+                async with asyncio.timeout(GRACE):
+                    await self._fetched.put(None)
+                    await asyncio.wait({answering})
+            except TimeoutError:  # the bus takes no answers now: the requests come again
+                classifying.cancel()
+                answering.cancel()
 
     async def _receive(self, stop: asyncio.Event) -> None:
         while not stop.is_set():  # being cancelled may coincide with a batch that has come

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from visionbus.service.errors import StoreError, StoreUnavailableError
 from visionbus.service.stores.console import ConsoleStore
 from visionbus.service.stores.sqlite import SQLiteStore
-from visionbus.service.stores.store import Store, StoreError, StoreUnavailableError
+from visionbus.service.stores.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

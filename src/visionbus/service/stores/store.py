@@ -11,14 +11,6 @@ if TYPE_CHECKING:
     from visionbus.service.wire import Answer
 
 
-class StoreError(ValueError):
-    """A place that cannot keep answers, or holds something else; the text names the cure."""
-
-
-class StoreUnavailableError(Exception):
-    """The store cannot take answers now (locked, full, out of reach); the same call may succeed later."""
-
-
 class Store(Protocol):
     """Keeps answers; used in `async with`. Entering raises `StoreError` for what will never do."""
 
