@@ -2,7 +2,9 @@ import json
 import sys
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from visionbus.cli import main
 
@@ -40,3 +42,14 @@ def run(capsys):
 def visionbus():
     """The command as a program of its own, to be given to subprocess."""
     return [sys.executable, "-m", "visionbus"]
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Write a folder with one subfolder per class: noise, and almost black."""
+    noise = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
+    for name, pixels in (("Bag", noise), ("Ankle boot", noise // 200)):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+    return tmp_path

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 from visionbus.training import Classifier, export, pipeline, train  # noqa: E402 (torch may be missing)
 from visionbus.training.network import NetworkConfig, build  # noqa: E402
 from visionbus.vision import DatasetError, Input, ModelError, evaluate  # noqa: E402
-from visionbus.vision.datasets import TrainingData, open_for  # noqa: E402
+from visionbus.vision.datasets import TrainingData, load_evaluation_data  # noqa: E402
 from visionbus.vision.metadata import Metadata  # noqa: E402
 from visionbus.vision.onnx import OnnxModel  # noqa: E402
 
@@ -143,7 +143,7 @@ def test_command_trains_on_a_folder_and_the_file_answers(tmp_path):
     assert "skipped discs/broken.png" in done.stderr
     model = OnnxModel(tmp_path / "shapes.onnx")
     assert model.input.mode == "RGB"
-    assert evaluate(model, open_for(model, tmp_path / "shapes")).accuracy > 0.9
+    assert evaluate(model, load_evaluation_data(model, tmp_path / "shapes")).accuracy > 0.9
 
 
 def test_place_that_cannot_be_written_is_found_out_before_the_training(stripes, tmp_path):
@@ -161,7 +161,7 @@ def test_options_out_of_range_are_refused_before_the_training(stripes, tmp_path,
 
 def test_repeats_measure_each_seed_on_the_test_part_and_keep_the_first(tmp_path, stripes, monkeypatch):
     data = TrainingData("stripes", SPEC, stripes(200), stripes(100, seed=1))
-    monkeypatch.setattr(pipeline, "open_training", lambda _source: data)
+    monkeypatch.setattr(pipeline, "load_training_data", lambda _source: data)
     trained = train("stripes", tmp_path / "m.onnx", epochs=2, seed=5, repeats=2, precision="fp32")
     figures = trained.model.figures
     assert figures["repeats"]["seeds"] == [5, 6]

@@ -74,7 +74,7 @@ def test_json_has_the_promised_keys_and_nothing_that_json_lacks():
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (dataset([], []), "no images"),
+        (dataset([], []), "has no images"),
         (dataset([0], [0], ("a", "b")), "classes"),
         (Dataset(np.zeros((1, 3, 2, 1), np.uint8), np.zeros(1, np.int64), CLASSES), "shape"),
     ],

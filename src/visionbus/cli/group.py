@@ -22,7 +22,7 @@ COMMANDS = {  # name -> where it is, and what `visionbus --help` says of it
     "results": ("visionbus.cli.results:results", "Store the answers, or print them."),
     "train": ("visionbus.cli.train:train", "Train a classifier and write its model file."),
     "evaluate": ("visionbus.cli.evaluate:evaluate", "Measure a model on a data set."),
-    "predict": ("visionbus.cli.evaluate:predict", "Classify image files, without a bus."),
+    "predict": ("visionbus.cli.predict:predict", "Classify image files, without a bus."),
     "bus": ("visionbus.cli.bus:bus", "Declare, send, receive and look at dead letters on any bus."),
 }
 

@@ -1,8 +1,7 @@
-"""`visionbus train`: from data to a model file."""
+"""`visionbus train`: trains a model file from data."""
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +10,10 @@ import click
 from rich.console import Console
 
 from visionbus.cli.options import json_option, verbose_option
+from visionbus.cli.output import print_json
 
 if TYPE_CHECKING:
+    from visionbus.training import Trained
     from visionbus.training.precision import Precision
 
 
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
     metavar="FILE",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The model file, as in shoes.onnx; its card is written beside it, as in shoes.md.",
+    help="The model file, such as shoes.onnx; its card is written next to it, as shoes.md.",
 )
 @click.option(
-    "--name", metavar="NAME", show_default="the file's name without .onnx", help="What requests call the model."
+    "--name",
+    metavar="NAME",
+    show_default="the file's name without .onnx",
+    help="The name that requests use for the model.",
 )
 @click.option(
     "--epochs",
@@ -38,17 +42,18 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same model.")
 @click.option(
     "--repeats",
+    metavar="N",
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Fit so many seeds and measure each on the test part, to see how much is luck. The file has the first.",
+    help="Train with N seeds and measure each on the test set, to see the spread. The file has the first.",
 )
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16"]),
     default="auto",
     show_default=True,
-    help="Of the arithmetic while training; auto takes bf16 where a short trial is faster.",
+    help="Precision of the arithmetic in training; auto takes bf16 where a short trial is faster.",
 )
 @json_option
 @verbose_option
@@ -65,9 +70,9 @@ def train(
 ) -> None:
     """Train a classifier on DATA and write it as one self-describing ONNX file.
 
-    DATA is fashion-mnist (found on this machine or fetched), or a folder that holds a folder of images for each class.
-    A tenth of the training images is held out at first to calibrate the probabilities; then all are learnt. Where
-    DATA has a test part, the finished model is measured on it, once.
+    DATA is fashion-mnist (found on this machine or fetched), or a folder with one subfolder of images per class.
+    A tenth of the training images is held out at first to calibrate the probabilities; then the model is trained on
+    all of them. If DATA has a test set, the finished model is measured on it, once.
 
     \b
     Examples:
@@ -88,18 +93,27 @@ def train(
         precision=precision,
         console=Console(stderr=True),
     )
-    model = trained.model
     if as_json:
-        facts = {
-            "path": str(output),
-            "name": model.name,
-            "version": model.version,
-            "seconds": round(trained.seconds, 1),
-        }
-        click.echo(json.dumps(facts | {"figures": model.figures, "provenance": model.provenance}, ensure_ascii=False))
-        return
+        print_json(_document(trained))
+    else:
+        _print_trained(trained)
+
+
+def _document(trained: Trained) -> dict[str, object]:
+    model = trained.model
+    return {
+        "path": str(trained.path),
+        "name": model.name,
+        "version": model.version,
+        "seconds": round(trained.seconds, 1),
+        "figures": model.figures,
+        "provenance": model.provenance,
+    }
+
+
+def _print_trained(trained: Trained) -> None:
     measured = trained.tests[0] if trained.tests else trained.validation
     part = "test" if trained.tests else "held-out"
-    click.echo(f"model {output} name {model.name} version {model.version}")
+    click.echo(f"model {trained.path} name {trained.model.name} version {trained.model.version}")
     click.echo(f"accuracy {measured.accuracy:.4f} on {measured.images} {part} images, after {trained.seconds:.0f} s")
-    click.echo(f"card {output.with_suffix('.md')}")
+    click.echo(f"card {trained.path.with_suffix('.md')}")

@@ -1,4 +1,4 @@
-"""Trains image classifiers with torch (extra `train`): `train` does it all, the modules below do each their part."""
+"""Trains image classifiers with torch (extra `train`): `train` does everything, each module below does one part."""
 
 from visionbus.training.augment import Augment
 from visionbus.training.classifier import Classifier

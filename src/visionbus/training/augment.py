@@ -1,4 +1,4 @@
-"""Random changes to images that leave their class as it is, on whole batches at once."""
+"""Changes images at random in ways that keep their class, on whole batches at once."""
 
 from dataclasses import dataclass
 
@@ -8,23 +8,29 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Augment:
-    """What training does at random to each image each time it is shown.
+    """The random changes to each image each time it is shown.
 
     Attributes:
-        flip: mirror it left to right, one time in two. Not for writing, or where left and right are classes.
-        shift: move it by up to so many pixels each way, rows and columns each; what comes in repeats the edge.
+        flip: mirror it left to right, half of the time. Not for text, or where left and right are classes.
+        shift: move it by up to this many pixels, vertically and horizontally; the edge is repeated.
+
+    Raises:
+        ValueError: if `shift` is negative.
     """
 
     flip: bool = True
     shift: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be done."""
+        """Check the ranges."""
         if self.shift < 0:
-            raise ValueError(f"shift is a number of pixels, 0 or more, not {self.shift}")
+            raise ValueError(f"shift must be a number of pixels, 0 or more, not {self.shift}")
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Change uint8 [image, height, width, channel], on any device, by the random state of `generator`."""
+        """Return changed images, uint8 [image, height, width, channel] like `images`, on the same device.
+
+        The changes depend on `generator` alone, which is a generator of the CPU.
+        """
         if self.flip:
             images = _flip(images, generator)
         if self.shift:
@@ -37,9 +43,9 @@ def _flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(coins.to(images.device), images.flip(2), images)
 
 
-def _shift(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
+def _shift(images: Tensor, limit: int, generator: torch.Generator) -> Tensor:
     n, height, width, _ = images.shape
-    offsets = torch.randint(-most, most + 1, (2, n, 1), generator=generator)
+    offsets = torch.randint(-limit, limit + 1, (2, n, 1), generator=generator)
     rows = (torch.arange(height) + offsets[0]).clamp(0, height - 1).to(images.device)
     columns = (torch.arange(width) + offsets[1]).clamp(0, width - 1).to(images.device)
     batch = torch.arange(n, device=images.device)

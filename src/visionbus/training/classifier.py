@@ -1,4 +1,4 @@
-"""A torch network as a `Model`."""
+"""Makes a torch network a `Model`."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,12 +9,12 @@ from visionbus.vision import Input
 
 
 def as_tensor(array: npt.NDArray[np.generic]) -> Tensor:
-    """Give a tensor on the array's memory, or on a copy where that is read-only, which torch does not know."""
+    """Return a tensor that shares the array's memory, or copies it if it is read-only, which torch does not support."""
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 class Calibrated(nn.Module):
-    """A network whose logits are divided by a temperature (Guo et al., 2017): same labels, honest probabilities."""
+    """A network whose logits are divided by a temperature (Guo et al., 2017): same labels, calibrated probabilities."""
 
     def __init__(self, network: nn.Module, temperature: float) -> None:
         """Wrap `network`, which maps uint8 [n, height, width, channel] to float [n, class]."""
@@ -29,17 +29,17 @@ class Calibrated(nn.Module):
 
 
 class Classifier:
-    """A `Model` that torch runs, in float32, on the device on which the network lies."""
+    """A `Model` that torch runs in float32, on the device of its network."""
 
     def __init__(self, network: nn.Module, classes: tuple[str, ...], spec: Input, *, temperature: float = 1.0) -> None:
-        """Put `network`, which maps uint8 [n, height, width, channel] to float [n, class], in evaluation mode."""
+        """Put `network`, which maps uint8 [n, height, width, channel] to float [n, class], into evaluation mode."""
         self.network = network.eval()
         self.temperature = temperature
         self._classes = classes
         self._input = spec
 
     def at(self, temperature: float) -> "Classifier":
-        """Give the same network at another temperature."""
+        """Return a classifier with the same network and another temperature."""
         return Classifier(self.network, self._classes, self._input, temperature=temperature)
 
     @property
@@ -49,21 +49,22 @@ class Classifier:
 
     @property
     def input(self) -> Input:
-        """What the network wants to be shown."""
+        """The images that the network takes."""
         return self._input
 
     @torch.inference_mode()
     def logits(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Classify uint8 [image, height, width, channel]; gives float32 [image, class]."""
+        """Return the logits, float32 [image, class], of images uint8 [image, height, width, channel]."""
         device = next(self.network.parameters()).device
         logits = self.network(as_tensor(batch).to(device)) / self.temperature
         return np.asarray(logits.float().cpu().numpy(), dtype=np.float32)
 
 
 def temperature_for(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> float:
-    """Find the temperature under which held-out logits float32 [n, class] make labels int64 [n] most likely.
+    """Return the temperature that makes the labels, int64 [n], most likely under held-out logits, float32 [n, class].
 
-    Searched between 0.05 and 20 by golden section: the likelihood has one peak in the logarithm of the temperature.
+    It is found between 0.05 and 20 by golden-section search: the likelihood has one maximum over the logarithm of the
+    temperature.
     """
     scores, truth = torch.from_numpy(logits).double(), torch.from_numpy(labels)
 

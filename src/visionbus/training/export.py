@@ -18,25 +18,26 @@ from visionbus.vision.files import replacing
 from visionbus.vision.metadata import Metadata
 from visionbus.vision.onnx import IMAGES, LOGITS, OnnxModel
 
-TOLERANCE = 1e-3  # of logits: float32 sums in another order
+TOLERANCE = 1e-3  # of logits: float32 sums are computed in another order
 _OPSET = 20
 
 
 def export(classifier: Classifier, path: Path, metadata: Metadata, *, images: npt.NDArray[np.uint8]) -> OnnxModel:
-    """Write `path` in one step: it is then the whole, checked file, or what it was before.
+    """Write the model file `path` atomically: afterwards it is the complete, checked file, or unchanged.
 
     Args:
         classifier: the network with its temperature.
         path: the .onnx file.
-        metadata: what the file says about itself.
-        images: uint8 [image, height, width, channel]; on these the file must answer as the network does.
+        metadata: the metadata of the file.
+        images: uint8 [image, height, width, channel]; on these the file must compute what the network does.
 
     Returns:
-        The file, loaded.
+        The model, loaded from the file.
 
     Raises:
-        ModelError: when the file would not give the network's labels, or its logits to 0.001.
-        OSError: when it cannot be written.
+        ModelError: if torch cannot export the network, or the file's labels differ from the network's, or its logits by
+            more than 0.001.
+        OSError: if the file cannot be written.
     """
     with replacing(path) as temporary:
         temporary.write_bytes(_to_onnx(classifier, metadata))
@@ -61,9 +62,9 @@ def _to_onnx(classifier: Classifier, metadata: Metadata) -> bytes:
             verbose=False,
         )
     if program is None:
-        raise ModelError("torch exported nothing: is the network one that can be traced?")
+        raise ModelError("torch exported nothing: give a network that torch.export can trace")
     model = program.model_proto
-    _forget_the_source(model)
+    _strip_notes(model)
     for key, text in metadata.to_properties().items():
         model.metadata_props.add(key=key, value=text)
     onnx.checker.check_model(model)
@@ -73,7 +74,7 @@ def _to_onnx(classifier: Classifier, metadata: Metadata) -> bytes:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep in what the exporter says about itself and about packages that nobody needs here."""
+    """Suppress the exporter's log and warnings, such as those about optional packages."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -85,8 +86,8 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _forget_the_source(model: onnx.ModelProto) -> None:
-    """Take out the exporter's notes: they quote the source and name paths of the machine that trained."""
+def _strip_notes(model: onnx.ModelProto) -> None:
+    """Remove the exporter's notes: they quote source code and paths of the machine that trained."""
     del model.metadata_props[:]
     del model.graph.metadata_props[:]
     for part in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
@@ -96,8 +97,11 @@ def _forget_the_source(model: onnx.ModelProto) -> None:
 
 
 def _compare(classifier: Classifier, exported: OnnxModel, images: npt.NDArray[np.uint8]) -> None:
-    """Ask both the same."""
+    """Check that the file computes what the network does."""
     expected, got = classifier.logits(images), exported.logits(images)
     apart = float(np.abs(expected - got).max())
     if not apart <= TOLERANCE or (expected.argmax(axis=1) != got.argmax(axis=1)).any():
-        raise ModelError(f"the exported logits are up to {apart:g} apart from the network's, more than {TOLERANCE:g}")
+        raise ModelError(
+            f"the exported logits are up to {apart:g} apart from the network's (allowed: {TOLERANCE:g}), or the "
+            "labels differ: give a network that computes the same for any batch"
+        )

@@ -1,4 +1,4 @@
-"""The training loop: shows a network its images, a few times over."""
+"""The training loop: fits a network to images by gradient descent."""
 
 import math
 import time
@@ -13,23 +13,26 @@ from visionbus.training.augment import Augment
 from visionbus.training.classifier import as_tensor
 from visionbus.vision import Dataset
 
-_STEPS = 600  # fewer than so many steps teach a fresh network little
-_MOST_EPOCHS = 60
+_STEPS = 600  # with fewer steps, a fresh network learns little
+_MAX_EPOCHS = 60
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is fitted: SGD with Nesterov's momentum, under a rate that rises and falls once.
+    """How a network is fitted: SGD with Nesterov momentum; the learning rate rises once and falls once.
 
     Attributes:
-        epochs: how often each image is shown.
-        batch: images a step, at most; the steps of an epoch share its images evenly.
+        epochs: how often each image is shown, at least 1.
+        batch: the largest number of images per step, at least 2; the steps of an epoch share its images evenly.
         rate: the learning rate at its peak.
-        warmup: the share of the steps in which the rate rises, linearly from 0; then it falls linearly to 0.
+        warmup: the fraction of the steps in which the rate rises linearly from 0; then it falls linearly to 0.
         momentum: 0 to 1.
-        decay: weight decay, of the convolutions and the head.
+        decay: the weight decay of the convolutions and the head.
         smoothing: label smoothing, 0 to 1.
-        augment: random changes to the images.
+        augment: the random changes to the images.
+
+    Raises:
+        ValueError: if a value is out of range.
     """
 
     epochs: int = 8
@@ -42,39 +45,39 @@ class Recipe:
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
+        """Check the ranges."""
         if self.epochs < 1 or self.batch < 2:
-            raise ValueError(f"at least 1 epoch and batches of 2 images, not {self.epochs} and {self.batch}")
+            raise ValueError(f"epochs must be at least 1 and batch at least 2, not {self.epochs} and {self.batch}")
         if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup is a share of the steps, from 0 to below 1, not {self.warmup}")
+            raise ValueError(f"warmup must be a fraction of the steps, from 0 to below 1, not {self.warmup}")
 
     @classmethod
     def for_images(cls, images: int) -> Self:
-        """Choose for so many images: smaller batches and more epochs for few, so that the steps suffice to learn."""
+        """Return a recipe for this many images: with few of them, smaller batches and more epochs make enough steps."""
         batch = min(max(images // 20, 16), cls.batch)
-        epochs = min(max(cls.epochs, math.ceil(_STEPS * batch / images)), _MOST_EPOCHS)
+        epochs = min(max(cls.epochs, math.ceil(_STEPS * batch / images)), _MAX_EPOCHS)
         return cls(epochs=epochs, batch=batch, rate=cls.rate * batch / cls.batch)
 
     def steps(self, images: int) -> int:
-        """Count the steps that so many images take."""
+        """Return the number of steps for this many images."""
         return self.epochs * math.ceil(images / self.batch)
 
     def rate_at(self, done: float) -> float:
-        """Give the learning rate when the share `done` of all steps, 0 to 1, is done."""
+        """Return the learning rate after the fraction `done` of all steps, 0 to 1."""
         return self.rate * min(done / self.warmup if self.warmup else 1.0, (1 - done) / (1 - self.warmup))
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to.
+    """The figures of one epoch.
 
     Attributes:
-        number: from 1.
-        of: how many there will be.
-        images: it showed.
-        loss: the mean over its images.
-        accuracy: on the images as they were shown, while they were learnt, 0 to 1.
-        seconds: it took.
+        number: counted from 1.
+        of: the number of epochs in all.
+        images: how many were shown.
+        loss: the mean over the images.
+        accuracy: on the augmented images, while the network was learning, 0 to 1.
+        seconds: how long it took.
     """
 
     number: int
@@ -86,22 +89,31 @@ class Epoch:
 
     @property
     def left(self) -> float:
-        """Seconds that the epochs to come will take, if they are like this one."""
+        """The seconds that the remaining epochs will take at this speed."""
         return self.seconds * (self.of - self.number)
 
 
 class Observer(Protocol):
-    """Who is told how a fit comes along."""
+    """Follows the progress of a fit."""
 
     def step(self) -> None:
-        """Told after each step."""
+        """Called after each step."""
 
     def epoch(self, epoch: Epoch) -> None:
-        """Told after each epoch."""
+        """Called after each epoch."""
 
 
 def fit(network: nn.Module, dataset: Dataset, recipe: Recipe, *, fabric: Fabric, seed: int, observer: Observer) -> None:
-    """Train `network` in place on all of `dataset`: same seed, same order and same changes to the images."""
+    """Train a network in place on all of a data set.
+
+    Args:
+        network: maps uint8 [n, height, width, channel] to logits, float [n, class].
+        dataset: the images and labels.
+        recipe: how to train.
+        fabric: the device and the precision.
+        seed: of the order of the images and the changes to them.
+        observer: is called after each step and each epoch.
+    """
     generator = torch.Generator().manual_seed(seed)
     images, labels = (fabric.to_device(as_tensor(array)) for array in (dataset.images, dataset.labels))
     model, optimizer = fabric.setup(network, _optimizer(network, recipe))
@@ -129,7 +141,7 @@ def fit(network: nn.Module, dataset: Dataset, recipe: Recipe, *, fabric: Fabric,
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Decay what multiplies, not what is added."""
+    """Apply weight decay to weights, but not to biases and norms."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [
         {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": recipe.decay},

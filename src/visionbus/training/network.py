@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from visionbus.vision import Input
 
-_MOST_STAGES = 5
+_MAX_STAGES = 5
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class NetworkConfig:
     """The network's shape.
 
     Attributes:
-        classes: how many there are.
-        channels: of the images, 1 or 3.
-        widths: the channels of each stage; a stage halves height and width.
-        scale: what the logits are multiplied by, so that a fresh network is unsure of everything.
+        classes: the number of classes.
+        channels: the channels of the images, 1 or 3.
+        widths: the channels of each stage; each stage halves height and width.
+        scale: a factor of the logits; a small one makes the predictions of a fresh network uncertain.
     """
 
     classes: int
@@ -33,22 +33,22 @@ class NetworkConfig:
 
     @classmethod
     def for_images(cls, spec: Input, classes: int) -> "NetworkConfig":
-        """Choose as many stages as leave a few pixels a side: 3 for 28 pixels, 4 for 64, 5 at most."""
+        """Choose as many stages as leave a few pixels per side: 3 for 28 pixels, 4 for 64, at most 5."""
         side = min(spec.height, spec.width)
-        stages = min(max(int(math.log2(side / 3.5)), 1), _MOST_STAGES)
+        stages = min(max(int(math.log2(side / 3.5)), 1), _MAX_STAGES)
         return cls(classes, spec.channels, tuple(min(32 * 2**stage, 256) for stage in range(stages)))
 
     def parameters(self) -> int:
-        """Count the numbers that are learnt."""
+        """Return the number of trainable parameters."""
         with torch.device("meta"):
             return sum(parameter.numel() for parameter in Network(self).parameters() if parameter.requires_grad)
 
 
 class Stage(nn.Module):
-    """Two 3x3 convolutions, and half the size between them, so that most of the work is done on the small side."""
+    """Two 3x3 convolutions with max pooling between them, so that the second one works at half the size."""
 
     def __init__(self, channels: int, width: int) -> None:
-        """Build the layers for `channels` in and `width` out."""
+        """Create the layers for `channels` input and `width` output channels."""
         super().__init__()
         self.enter = nn.Conv2d(channels, width, 3, padding=1, bias=False)
         self.pool = nn.MaxPool2d(2, ceil_mode=False)
@@ -65,10 +65,10 @@ class Stage(nn.Module):
 
 
 class FusedStage(nn.Module):
-    """A trained stage without batch norms: each is a factor and a sum, and so moves into the convolution before it.
+    """A trained stage whose batch norms are folded into the convolutions: each is a factor and an offset per channel.
 
-    Through max pooling it moves because its factor is positive, see `_norm`; the activation, which never falls, moves
-    there as well, next to the convolution, where runtimes do both in one pass.
+    Batch norm commutes with max pooling because its factor is positive, see `_norm`. So does the activation, which is
+    monotonic: it moves next to the convolution, where runtimes compute both in one pass.
     """
 
     def __init__(self, stage: Stage) -> None:
@@ -80,20 +80,20 @@ class FusedStage(nn.Module):
         self.activation = stage.activation
 
     def forward(self, features: Tensor) -> Tensor:
-        """Do what the stage did."""
+        """Compute what the stage did: float [n, channels, height, width] to [n, width, height // 2, width // 2]."""
         features = self.pool(self.activation(self.enter(features)))
         refined: Tensor = self.activation(self.refine(features))
         return refined
 
 
 class Network(nn.Module):
-    """Images to logits; normalisation is its first step, so pixels go in as they are."""
+    """Maps images to logits; normalisation is its first step, so it takes pixels as they are."""
 
     mean: Tensor
     deviation: Tensor
 
     def __init__(self, config: NetworkConfig) -> None:
-        """Build the layers with fresh weights from torch's random state."""
+        """Create the layers; their weights come from torch's random state."""
         super().__init__()
         self.config = config
         self.register_buffer("mean", torch.zeros(config.channels))
@@ -110,7 +110,7 @@ class Network(nn.Module):
         return logits * self.config.scale
 
     def normalise_by(self, images: npt.NDArray[np.uint8]) -> None:
-        """Take mean and deviation of each channel from images uint8 [image, height, width, channel]."""
+        """Normalise by mean and standard deviation per channel of images, uint8 [image, height, width, channel]."""
         values = np.arange(256)
         for channel in range(self.config.channels):
             counts = np.bincount(images[..., channel].ravel(), minlength=256)
@@ -119,14 +119,14 @@ class Network(nn.Module):
             self.deviation[channel] = max(np.sqrt(np.average((values - mean) ** 2, weights=counts)), 1.0)
 
     def fused(self) -> "Network":
-        """Give a copy in evaluation mode that computes the same with fewer layers; it cannot be trained."""
+        """Return a copy in evaluation mode that computes the same with fewer layers; it cannot be trained."""
         network = copy.deepcopy(self).eval()
         network.stages = nn.Sequential(*(FusedStage(stage) for stage in network.stages if isinstance(stage, Stage)))
         return network
 
 
 def build(config: NetworkConfig, images: npt.NDArray[np.uint8], *, seed: int) -> Network:
-    """Make a fresh network for images like these, uint8 [image, height, width, channel]: same seed, same weights."""
+    """Return a fresh network, normalised by images uint8 [image, height, width, channel]; `seed` fixes its weights."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = Network(config)
@@ -135,7 +135,7 @@ def build(config: NetworkConfig, images: npt.NDArray[np.uint8], *, seed: int) ->
 
 
 def _norm(width: int) -> nn.BatchNorm2d:
-    """Batch norm that learns to shift but not to scale: the convolution does, and so its factor stays positive."""
+    """Return a batch norm with a learned offset but no learned factor: so the factor stays positive."""
     norm = nn.BatchNorm2d(width)
     norm.weight.requires_grad = False
     return norm

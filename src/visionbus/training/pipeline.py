@@ -1,4 +1,4 @@
-"""From data to a model file: what `visionbus train` does."""
+"""Trains a model file from data: what `visionbus train` does."""
 
 import shlex
 import time
@@ -17,25 +17,26 @@ from visionbus.training.progress import TrainingProgress
 from visionbus.training.provenance import environment, per_class, seeds, summary
 from visionbus.vision import Dataset, DatasetError, Evaluation, evaluate
 from visionbus.vision.card import card
-from visionbus.vision.datasets import TrainingData, open_training, split
+from visionbus.vision.datasets import TrainingData, load_training_data, split
 from visionbus.vision.files import replacing
 from visionbus.vision.metadata import Metadata
 from visionbus.vision.onnx import OnnxModel
 
-VALIDATION = 0.1  # the share of the training images that is held out at first
+VALIDATION = 0.1  # the fraction of the training images that is held out at first
 _CHECKED = 1000  # images on which the written file is compared with the network
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training came to.
+    """The result of a training.
 
     Attributes:
-        path: the model's file; its card lies beside it, with the suffix .md.
-        model: the file, loaded.
-        validation: of a network fitted without the held-out part, on that part.
-        tests: of each repeat's network on the test part, the file's first; empty where the data has none.
-        seconds: the whole took.
+        path: the model file; its card is next to it, with the suffix .md.
+        model: the model, loaded from the file.
+        validation: the evaluation, on the held-out images, of a network that was fitted without them.
+        tests: the evaluation of each repeat's network on the test set, that of the file first; empty if the data has
+            no test set.
+        seconds: how long the whole training took.
     """
 
     path: Path
@@ -56,36 +57,36 @@ def train(
     precision: Precision = "auto",
     console: Console | None = None,
 ) -> Trained:
-    """Train a network and write it as one self-describing ONNX file, with a card beside it.
+    """Train a network and write it as one self-describing ONNX file, with a model card next to it.
 
-    What is left to decide, the temperature of the probabilities, is decided on a tenth held out of the training images;
-    then a fresh network is fitted on all of them in the same way. The test part is looked at once, at the end.
+    The temperature of the probabilities is chosen on a tenth of the training images, held out; then a fresh network is
+    fitted on all of them in the same way. The test set is used once, at the end.
 
     Args:
-        data: "fashion-mnist", a folder with a folder a class, or a data set.
+        data: "fashion-mnist", a folder with one subfolder per class, or a data set in memory.
         output: the .onnx file.
-        name: what requests call the model; by default the file's stem.
-        epochs: how often each image is shown; by default what suits their number.
-        seed: of weights, order, augmentation and split. On one machine, with the same threads, versions and precision,
-            the same seed gives the same model.
-        repeats: on so many seeds, from `seed` on, networks are fitted and measured on the test part, to tell how much
-            is luck; the file has the first.
-        precision: see `visionbus.training.precision.start`.
-        console: where to say how it comes along; by default nowhere.
+        name: the name by which requests ask for the model; by default the file's stem.
+        epochs: how often each image is shown; by default 8, and more for fewer than 20,000 images.
+        seed: fixes weights, order, augmentation and split. On one machine, with the same threads, versions and
+            precision, the same seed gives the same model.
+        repeats: train this many networks, with the seeds from `seed` on, and measure each on the test set, to see the
+            spread; the first goes into the file.
+        precision: "fp32", "bf16", or "auto", which takes bf16 where a short trial is faster.
+        console: where to report progress; by default nowhere.
 
     Raises:
-        DatasetError: when the data cannot be had, or there is too little of it.
-        ValueError: when an option is out of range.
-        OSError: when the file cannot be written.
+        DatasetError: if the data cannot be loaded, or is too little.
+        ValueError: if an option is out of range.
+        OSError: if the file cannot be written.
     """
     began = time.monotonic()
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, not {repeats}")
-    if output.suffix != ".onnx":  # its card, with another suffix, must not be written over it
-        raise ValueError(f"the output must end in .onnx, and {output} does not: name it {output.stem}.onnx")
-    with replacing(output.with_suffix(".md")) as card_file:  # made now: whether it can be written is not asked too late
+    if output.suffix != ".onnx":  # the card, with its suffix, must not replace it
+        raise ValueError(f"the output must end in .onnx, not {output.name!r}: name it {output.stem}.onnx")
+    with replacing(output.with_suffix(".md")) as card_file:  # now: a folder that is not writable is found early
         with TrainingProgress(console) as progress:
-            training = _prepare(open_training(data), epochs, seed, precision, progress)
+            training = _prepare(load_training_data(data), epochs, seed, precision, progress)
             decided, temperature = training.decide()
             fitted, tests = training.finish(temperature, repeats)
             described = Metadata(
@@ -102,7 +103,7 @@ def train(
 
 @dataclass(frozen=True, eq=False)
 class _Training:
-    """What all the fits of a training have in common."""
+    """What all fits of one training have in common."""
 
     data: TrainingData
     config: NetworkConfig
@@ -113,10 +114,10 @@ class _Training:
     progress: TrainingProgress
 
     def decide(self) -> tuple[Evaluation, float]:
-        """Fit without a held-out part; give how that went on the part, and the temperature that suits it best."""
+        """Fit without the held-out images; return the evaluation on them, and the temperature that suits them best."""
         rest, held_out = split(self.data.train, VALIDATION, seed=self.seed)
         if not len(held_out):
-            raise DatasetError("no class has two images or more: nothing can be held out to decide on; add images")
+            raise DatasetError("every class has a single image, so none can be held out: add images")
         trial = self._fit(rest, self.seed, f"with {len(held_out)} images held out")
         temperature = temperature_for(trial.logits(held_out.images), held_out.labels)
         decided = evaluate(trial.at(temperature), held_out)
@@ -124,7 +125,7 @@ class _Training:
         return decided, temperature
 
     def finish(self, temperature: float, repeats: int) -> tuple[Classifier, tuple[Evaluation, ...]]:
-        """Fit on all images, with each seed; give the first network, and how each did on the test part."""
+        """Fit on all images with each seed; return the first network, and the evaluation of each on the test set."""
         fitted, tests = [], []
         for number in range(repeats):
             seed = self.seed + number
@@ -135,7 +136,7 @@ class _Training:
         return fitted[0], tuple(tests)
 
     def figures(self, decided: Evaluation, tests: tuple[Evaluation, ...], temperature: float) -> dict[str, object]:
-        """Give what the model's file keeps of the measuring."""
+        """Return the figures that go into the model file."""
         known: dict[str, object] = {
             "dataset": self.data.name,
             "train": {"images": len(self.data.train)},
@@ -147,7 +148,7 @@ class _Training:
         return known
 
     def provenance(self, output: Path, repeats: int) -> dict[str, object]:
-        """Give what the model's file keeps of the making."""
+        """Return the provenance that goes into the model file."""
         command = ["visionbus", "train", self.data.name, "-o", output.name, "--epochs", str(self.recipe.epochs)]
         command += ["--seed", str(self.seed), "--repeats", str(repeats), "--precision", self.precision]
         return {
@@ -167,7 +168,7 @@ class _Training:
 def _prepare(
     data: TrainingData, epochs: int | None, seed: int, precision: Precision, progress: TrainingProgress
 ) -> _Training:
-    """Choose what follows from the data, and start the device."""
+    """Choose the recipe and the network for the data, and start the device."""
     for skipped in data.skipped:
         progress.say(f"skipped {skipped.name}: {skipped.reason}")
     recipe = Recipe.for_images(len(data.train))

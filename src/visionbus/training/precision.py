@@ -1,4 +1,4 @@
-"""Chooses the precision in which training computes."""
+"""Chooses the precision of the arithmetic in training."""
 
 import copy
 import time
@@ -10,7 +10,7 @@ from torch import nn
 
 Precision = Literal["auto", "fp32", "bf16"]
 
-_GAIN = 1.1  # so much faster bf16 must be: its sums are coarser, and a trial is noisy
+_GAIN = 1.1  # how much faster bf16 must be to be chosen: it is less exact, and the trial is noisy
 
 
 def start(precision: Precision, network: nn.Module, images: torch.Tensor) -> tuple[Fabric, Precision]:
@@ -18,11 +18,14 @@ def start(precision: Precision, network: nn.Module, images: torch.Tensor) -> tup
 
     Args:
         precision: "fp32"; "bf16" (weights stay float32); "auto" takes bf16 where a short trial is faster.
-        network: what is to be trained; a copy is tried.
+        network: the network to be trained; the trial uses a copy.
         images: a batch, uint8 [image, height, width, channel].
 
+    Returns:
+        Fabric, and the precision that it computes in: "fp32" or "bf16".
+
     Raises:
-        ValueError: when there is no such precision.
+        ValueError: if the precision is unknown.
     """
     if precision not in get_args(Precision):
         raise ValueError(f"unknown precision {precision!r}; known: {', '.join(get_args(Precision))}")
@@ -33,12 +36,12 @@ def start(precision: Precision, network: nn.Module, images: torch.Tensor) -> tup
 
 
 def _fabric(precision: str) -> Fabric:
-    """Compute in one process, on the best device there is."""
+    """Return a Fabric for one process on the best device there is."""
     return Fabric(accelerator="auto", devices=1, precision="bf16-mixed" if precision == "bf16" else "32-true")
 
 
 def _trial(fabric: Fabric, network: nn.Module, images: torch.Tensor) -> float:
-    """Take a few steps on a copy; give the seconds of the quickest."""
+    """Take a few steps on a copy; return the seconds of the fastest."""
     model = fabric.setup_module(copy.deepcopy(network))
     shown = fabric.to_device(images)
     seconds = []

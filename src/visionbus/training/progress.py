@@ -1,4 +1,4 @@
-"""Shows how training comes along: a bar on a terminal, elsewhere one fact a line."""
+"""Shows the progress of training: a bar on a terminal, elsewhere one fact per line."""
 
 from types import TracebackType
 from typing import Self
@@ -10,10 +10,10 @@ from visionbus.training.loop import Epoch
 
 
 class TrainingProgress:
-    """Says on a console what happens; a context manager, one for all the fits of a training."""
+    """Reports progress on a console; a context manager, one for all fits of a training."""
 
     def __init__(self, console: Console | None) -> None:
-        """Show it on `console`; with None, not at all."""
+        """Report on `console`, or nowhere if it is None."""
         self._console = console or Console(quiet=True)
         self._stage = ""
         self._bar = Progress(
@@ -28,14 +28,14 @@ class TrainingProgress:
         self._task = self._bar.add_task("", total=None)
 
     def __enter__(self) -> Self:
-        """Start to draw."""
+        """Show the bar."""
         self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.stop()
 
     def say(self, fact: str) -> None:
@@ -43,7 +43,7 @@ class TrainingProgress:
         self._console.print(fact, highlight=False, markup=False, soft_wrap=True)
 
     def stage(self, name: str, steps: int) -> None:
-        """Begin a fit of so many steps."""
+        """Begin a fit of this many steps."""
         self._stage = name
         self._bar.reset(self._task, description=name, total=steps)
         self.say(f"{name}: {steps} steps")
@@ -53,7 +53,7 @@ class TrainingProgress:
         self._bar.advance(self._task)
 
     def epoch(self, epoch: Epoch) -> None:
-        """Print what an epoch came to."""
+        """Print the figures of an epoch."""
         self.say(
             f"{self._stage}: epoch {epoch.number} of {epoch.of}, loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.4f}, "
             f"{epoch.images / epoch.seconds:.0f} images/s, {epoch.left:.0f} s left"

@@ -1,4 +1,4 @@
-"""What a model's file tells of its making and its measuring."""
+"""Collects the figures and the provenance that a model file keeps."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ _EXTENSIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
 def summary(evaluation: Evaluation) -> dict[str, object]:
-    """Give the figures of an evaluation that a model's file keeps, rounded to four digits."""
+    """Return the main figures of an evaluation, rounded to four decimals."""
     return {
         "images": evaluation.images,
         "accuracy": round(evaluation.accuracy, 4),
@@ -26,7 +26,7 @@ def summary(evaluation: Evaluation) -> dict[str, object]:
 
 
 def per_class(evaluation: Evaluation) -> dict[str, object]:
-    """Give precision, recall, F1 and support of each class, rounded to four digits."""
+    """Return precision, recall, F1 and support of each class, rounded to four decimals."""
     return {
         name: {
             "precision": round(figures.precision, 4),
@@ -39,7 +39,7 @@ def per_class(evaluation: Evaluation) -> dict[str, object]:
 
 
 def seeds(tests: Sequence[Evaluation], first: int) -> dict[str, object]:
-    """Give the test accuracy of networks that differ in their seed alone, their mean and standard deviation."""
+    """Return the test accuracies of networks with the seeds from `first` on, their mean and standard deviation."""
     accuracies = [round(test.accuracy, 4) for test in tests]
     return {
         "seeds": list(range(first, first + len(tests))),
@@ -50,7 +50,7 @@ def seeds(tests: Sequence[Evaluation], first: int) -> dict[str, object]:
 
 
 def environment() -> dict[str, object]:
-    """Name the versions of what trains, and the processor that it runs on."""
+    """Return the versions of the libraries, the processor and the number of threads."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
     return {
         "versions": {"python": platform.python_version()} | {library: version(library) for library in _LIBRARIES},
@@ -60,7 +60,7 @@ def environment() -> dict[str, object]:
 
 
 def _processor() -> str:
-    """Name the processor, and those of its extensions on which the speed of training depends."""
+    """Return the name of the processor, and those of its extensions that matter for the speed of training."""
     description = Path("/proc/cpuinfo")
     lines = description.read_text(encoding="utf-8").splitlines() if description.exists() else []
     entries = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}

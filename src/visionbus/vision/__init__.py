@@ -1,6 +1,6 @@
 """Images, data sets and models, without torch.
 
-ONNX Runtime is imported by `visionbus.vision.onnx` alone: what needs only pixels does not pay for it.
+Only `visionbus.vision.onnx` imports ONNX Runtime: what needs only pixels starts without it.
 """
 
 from visionbus.vision.datasets import Dataset

@@ -1,7 +1,7 @@
 """The errors of visionbus.vision, one tree.
 
 VisionError
-├── ImageError     bytes or pixels that cannot become what a model wants (also a ValueError)
+├── ImageError     bytes or pixels that cannot be turned into what a model takes (also a ValueError)
 ├── DatasetError   a data set that is missing, damaged or not understood (also a ValueError)
 └── ModelError     a model file that is missing, damaged or not ours (also a ValueError)
 
@@ -10,15 +10,15 @@ Each message names what is wrong, where, and what to do about it.
 
 
 class VisionError(Exception):
-    """Any of the below."""
+    """Base class of the errors of `visionbus.vision`."""
 
 
 class ImageError(VisionError, ValueError):
-    """The image cannot be used; the others of its batch can."""
+    """The image cannot be used; the rest of its batch can."""
 
 
 class DatasetError(VisionError, ValueError):
-    """The data set cannot be used as it lies there."""
+    """The data set cannot be used as it is."""
 
 
 class ModelError(VisionError, ValueError):

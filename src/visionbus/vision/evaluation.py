@@ -1,4 +1,4 @@
-"""Measures any model on any data set: accuracy, each class, confusion, calibration."""
+"""Measures any model on any data set: accuracy, per-class figures, confusion, calibration."""
 
 from dataclasses import asdict, dataclass
 
@@ -14,13 +14,13 @@ _BINS = 15
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """How one class fared.
+    """The figures of one class.
 
     Attributes:
-        precision: of the images called so, the share that are so; 0 where none was called so.
-        recall: of the images that are so, the share called so; 0 where there is none.
-        f1: their harmonic mean.
-        support: how many images are so.
+        precision: of the images predicted as this class, the fraction that belong to it; 0 if none were.
+        recall: of the images of this class, the fraction predicted as it; 0 if there are none.
+        f1: the harmonic mean of precision and recall.
+        support: how many images belong to this class.
     """
 
     precision: float
@@ -31,12 +31,12 @@ class ClassFigures:
 
 @dataclass(frozen=True)
 class Bin:
-    """The images whose best probability fell within one bin.
+    """The images whose highest probability falls into one bin.
 
     Attributes:
-        images: how many they are.
-        confidence: the mean of their best probabilities.
-        accuracy: the share that was right. Where a model is calibrated, these two are one.
+        images: how many there are.
+        confidence: the mean of their highest probabilities.
+        accuracy: the fraction predicted correctly; for a calibrated model it equals `confidence`.
     """
 
     images: int
@@ -46,13 +46,13 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far probabilities can be believed.
+    """How far the probabilities can be trusted.
 
     Attributes:
-        error: the expected calibration error, 0 to 1: the mean gap between confidence and accuracy, by images
-            (Guo et al.: On Calibration of Modern Neural Networks, 2017).
+        error: the expected calibration error, 0 to 1: the mean gap between confidence and accuracy, weighted by
+            images (Guo et al.: On Calibration of Modern Neural Networks, 2017).
         loss: the mean negative log-likelihood of the right class, in nats.
-        bins: of equal width from 0 to 1, the empty ones left out.
+        bins: of equal width from 0 to 1, without the empty ones.
     """
 
     error: float
@@ -62,14 +62,14 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model made of a data set.
+    """How well a model does on a data set.
 
     Attributes:
-        accuracy: the share of images whose most probable class was right, 0 to 1.
-        images: how many were looked at.
-        per_class: figures by the class's name.
-        confusion: a row for each true class, in it a count for each predicted one.
-        calibration: how far the probabilities can be believed.
+        accuracy: the fraction of images whose most probable class is the right one, 0 to 1.
+        images: how many were classified.
+        per_class: the figures of each class, by its name.
+        confusion: counts of images, [true class][predicted class].
+        calibration: how far the probabilities can be trusted.
     """
 
     accuracy: float
@@ -79,15 +79,20 @@ class Evaluation:
     calibration: Calibration
 
     def to_json(self) -> dict[str, object]:
-        """Give all of it as JSON values, by these names."""
+        """Return all attributes as JSON values, under the same names."""
         return asdict(self)
 
 
 def evaluate(model: Model, dataset: Dataset, *, batch_size: int = 250) -> Evaluation:
-    """Let `model` classify `dataset`, once and as it is, and measure how it did.
+    """Classify every image of `dataset` once, unchanged, and measure the result.
+
+    Args:
+        model: what to measure.
+        dataset: labelled images of the shape of `model.input`, with the model's classes in the same order.
+        batch_size: the number of images passed to the model at a time.
 
     Raises:
-        DatasetError: when there are no images, or their shape or classes are not the model's.
+        DatasetError: if there are no images, or their shape or classes differ from the model's.
     """
     _check(model, dataset)
     starts = range(0, len(dataset), batch_size)
@@ -96,7 +101,7 @@ def evaluate(model: Model, dataset: Dataset, *, batch_size: int = 250) -> Evalua
 
 
 def measure(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], classes: tuple[str, ...]) -> Evaluation:
-    """Measure logits float32 [image, class] against labels int64 [image]."""
+    """Measure logits, float32 [image, class], against labels, int64 [image], each an index into `classes`."""
     predicted = logits.argmax(axis=1)
     confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(confusion, (labels, predicted), 1)
@@ -111,16 +116,16 @@ def measure(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], clas
 
 def _check(model: Model, dataset: Dataset) -> None:
     if not len(dataset):
-        raise DatasetError("the data set holds no images: nothing can be measured")
+        raise DatasetError("the data set has no images: evaluate on a data set that has some")
     if dataset.images.shape[1:] != model.input.shape:
         raise DatasetError(
-            f"images of shape {dataset.images.shape[1:]}, but the model wants {model.input.shape}: "
+            f"the images have shape {dataset.images.shape[1:]}, but the model wants {model.input.shape}: "
             "load them with the model's input"
         )
     if dataset.classes != model.classes:
         raise DatasetError(
             f"the data set's classes are {', '.join(dataset.classes)}; the model's are {', '.join(model.classes)}: "
-            "evaluate on data of the same classes"
+            "evaluate on data with the same classes"
         )
 
 

@@ -1,4 +1,4 @@
-"""Writes a file in one step: readers see the old one or the whole new one, whatever happens meanwhile."""
+"""Replaces a file atomically: readers see the old file or the complete new one, even if the writer crashes."""
 
 import os
 import tempfile
@@ -9,12 +9,12 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to; moved there when the block ends well, removed when it does not.
+    """Yield a temporary path next to `path`; it replaces `path` when the block succeeds and is removed when it raises.
 
-    Two processes may do so at once: the last one wins.
+    Two processes may do this at once: the last one wins.
 
     Raises:
-        OSError: when the folder cannot be written to.
+        OSError: if the folder is not writable.
     """
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -32,7 +32,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _umask() -> int:
-    """Read the process's mask; there is no way but to set it."""
+    """Return the umask of the process; the only way to read it is to set it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

@@ -16,28 +16,29 @@ from visionbus.vision.metadata import Metadata
 IMAGES = "images"
 LOGITS = "logits"
 
-# A larger batch is run in parts of so many images: what they need stays in the processor's cache, and memory bounded.
-_MOST = 32
+# Larger batches are run in parts of this many images: the working set stays in the processor's cache, and memory use
+# is bounded.
+MAX_PART = 32
 
 
 def default_model() -> Path:
-    """Give the path of the Fashion-MNIST model that the package ships."""
+    """Return the path of the Fashion-MNIST model that the package ships."""
     with as_file(files("visionbus.vision") / "models" / "fashion-mnist.onnx") as path:
         return path
 
 
 class OnnxModel:
-    """A `Model` that ONNX Runtime runs on the processor. May be called from any thread."""
+    """A `Model` that ONNX Runtime runs on the CPU. Its methods may be called from any thread."""
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
         """Load and check the file.
 
         Args:
             path: the .onnx file.
-            threads: how many a batch is spread over; workers use one each, and as many workers as cores.
+            threads: how many threads run one batch; workers use one each, and there is one worker per core.
 
         Raises:
-            ModelError: when the file is missing, damaged, or not one that visionbus made.
+            ModelError: if the file is missing, damaged, or was not made by visionbus.
         """
         try:
             content = Path(path).read_bytes()
@@ -53,7 +54,7 @@ class OnnxModel:
 
     @property
     def name(self) -> str:
-        """What requests call the model."""
+        """The name by which requests ask for the model."""
         return self._metadata.name
 
     @property
@@ -68,12 +69,12 @@ class OnnxModel:
 
     @property
     def input(self) -> Input:
-        """What the model wants to be shown."""
+        """The images that the model takes."""
         return self._metadata.input
 
     @property
     def figures(self) -> Mapping[str, object]:
-        """How it was measured when it was made; JSON values."""
+        """How well it did when it was made; JSON values."""
         return self._metadata.figures
 
     @property
@@ -82,14 +83,14 @@ class OnnxModel:
         return self._metadata.provenance
 
     def logits(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Classify uint8 [image, height, width, channel]; gives float32 [image, class]."""
-        if len(batch) <= _MOST:
+        """Return the logits, float32 [image, class], of images uint8 [image, height, width, channel]."""
+        if len(batch) <= MAX_PART:
             return self._run(batch)
-        return np.concatenate([self._run(batch[start : start + _MOST]) for start in range(0, len(batch), _MOST)])
+        return np.concatenate([self._run(batch[start : start + MAX_PART]) for start in range(0, len(batch), MAX_PART)])
 
     def warm_up(self) -> None:
-        """Run once at the largest size, so that the first real batch finds memory taken and code loaded."""
-        self._run(np.zeros((_MOST, *self.input.shape), dtype=np.uint8))
+        """Run the largest part once, so that memory is allocated before the first real batch."""
+        self._run(np.zeros((MAX_PART, *self.input.shape), dtype=np.uint8))
 
     def _run(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         (logits,) = self._session.run([LOGITS], {IMAGES: batch})
@@ -97,31 +98,32 @@ class OnnxModel:
 
 
 def _session(content: bytes, path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """Start ONNX Runtime on the bytes of a file: from bytes it reads no other files, whatever the model says."""
+    """Start ONNX Runtime from the bytes of a file: then a model cannot make it read other files."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.enable_mem_pattern = False  # it would keep a plan, and memory, for each size of batch
-    options.log_severity_level = 3  # errors; they are raised as well
+    options.enable_mem_pattern = False  # it would keep a plan, and memory, for each batch size
+    options.log_severity_level = 3  # errors only; they are raised as well
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other workers need the cores
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's errors have no common class of their own
-        raise ModelError(f"{path} is no ONNX model, or is cut short ({error}): copy or train it again") from error
+    except Exception as error:  # ONNX Runtime's errors have no common base class
+        raise ModelError(f"{path} is not an ONNX model, or is truncated ({error}): copy or train it again") from error
 
 
 def _check(session: onnxruntime.InferenceSession, metadata: Metadata) -> None:
-    """See that the graph is what the metadata says."""
+    """Check that the graph agrees with the metadata."""
     inputs = [(node.name, node.type, node.shape) for node in session.get_inputs()]
     outputs = [(node.name, node.type, node.shape) for node in session.get_outputs()]
     if len(inputs) != 1 or inputs[0][:2] != (IMAGES, "tensor(uint8)"):
         raise ModelError(f"it takes {inputs} instead of uint8 {IMAGES!r}: export it again")
     if tuple(inputs[0][2][1:]) != metadata.input.shape or isinstance(inputs[0][2][0], int):
         raise ModelError(
-            f"it takes images of shape {inputs[0][2]}, its metadata says [any, {metadata.input.shape}]: export it again"
+            f"it takes images of shape {inputs[0][2]}, but its metadata says [any, {metadata.input.shape}]: "
+            "export it again"
         )
     if len(outputs) != 1 or outputs[0][:2] != (LOGITS, "tensor(float)"):
-        raise ModelError(f"it gives {outputs} instead of float32 {LOGITS!r}: export it again")
+        raise ModelError(f"it returns {outputs} instead of float32 {LOGITS!r}: export it again")
     if outputs[0][2][1:] != [len(metadata.classes)]:
         raise ModelError(
             f"it names {len(metadata.classes)} classes, but its logits have the shape {outputs[0][2]}: export it again"

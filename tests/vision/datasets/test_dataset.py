@@ -22,7 +22,7 @@ def dataset(labels, classes=("a", "b", "c")):
         ({"labels": np.zeros(2, np.int32)}, "must be int64"),
         ({"labels": np.array([0, 2])}, "indices into the classes"),
         ({"labels": np.array([-1, 0])}, "indices into the classes"),
-        ({"classes": ("a", "a")}, "must differ"),
+        ({"classes": ("a", "a")}, "must be distinct"),
         ({"names": ("one",)}, "1 names for 2 images"),
     ],
 )

@@ -62,7 +62,7 @@ def test_named_folder_is_read_packed_or_not(tmp_path, small, put, offline):
 def test_named_folder_without_the_files_is_an_error_not_a_search(tmp_path, small, put, offline):
     put(tmp_path / "usr")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DatasetError, match="empty holds no train-images-idx3-ubyte"):
+    with pytest.raises(DatasetError, match="empty has no train-images-idx3-ubyte"):
         fashion_mnist(folder=tmp_path / "empty")
 
 
@@ -82,7 +82,7 @@ def test_debian_s_folder_and_the_cache_are_looked_into(tmp_path, small, put, off
 def test_damaged_file_outside_the_cache_is_named(tmp_path, small, put, offline):
     damaged = put(tmp_path / "usr") / "t10k-labels-idx1-ubyte.gz"
     damaged.write_bytes(gzip.compress(b"something else"))
-    with pytest.raises(DatasetError, match=r"t10k-labels-idx1-ubyte.gz is not Fashion-MNIST's .*replace or remove it"):
+    with pytest.raises(DatasetError, match=r"t10k-labels-idx1-ubyte.gz is not of Fashion-MNIST .*replace or remove it"):
         fashion_mnist("test")
 
 

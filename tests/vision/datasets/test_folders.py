@@ -1,11 +1,11 @@
-"""Folders with a folder of images for each class, with what else lies in such folders."""
+"""Folders with one subfolder per class, and what else is found in such folders."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from visionbus.vision import DatasetError, Input, load
-from visionbus.vision.datasets import open_for, open_training, read_folder
+from visionbus.vision.datasets import load_evaluation_data, load_training_data, read_folder
 
 
 def put(path, image=None, form="PNG"):
@@ -41,9 +41,9 @@ def test_broken_files_are_named_with_their_reason_and_skipped(folder):
     (folder / "cats" / "z.png").write_bytes(whole[:-20])
     found = read_folder(folder)
     assert [(skipped.name, skipped.reason.split(" ")[-1]) for skipped in found.skipped] == [
-        ("cats/a.png", "image"),
+        ("cats/a.png", "file"),
         ("cats/notes.txt", "TIFF"),
-        ("cats/z.png", "whole"),
+        ("cats/z.png", "file"),
     ]
     assert len(found.dataset) == 9
 
@@ -72,17 +72,17 @@ def test_classes_may_be_given_and_some_may_have_no_images(folder):
 
 
 def test_folder_that_is_no_given_class_is_refused(folder):
-    with pytest.raises(DatasetError, match="folders Dogs, old birds"):
+    with pytest.raises(DatasetError, match="subfolders Dogs, old birds"):
         read_folder(folder, classes=("cats",))
 
 
 def test_folder_without_classes_is_refused(tmp_path):
     put(tmp_path / "stray.png")
-    with pytest.raises(DatasetError, match="make one folder a class"):
+    with pytest.raises(DatasetError, match="make one subfolder per class"):
         read_folder(tmp_path)
 
 
-def test_folder_without_a_sound_image_is_refused(tmp_path):
+def test_folder_without_an_intact_image_is_refused(tmp_path):
     (tmp_path / "cats").mkdir()
     (tmp_path / "cats" / "a.png").write_bytes(b"")
     with pytest.raises(DatasetError, match="image"):
@@ -114,7 +114,7 @@ def test_large_turned_photograph_gives_the_same_pixels_on_every_way_in(tmp_path)
     for name in ("a", "b"):
         put(tmp_path / name / "x.jpg")
         photo.save(tmp_path / name / "x.jpg", "JPEG", exif=exif, quality=90)
-    data = open_training(tmp_path)
+    data = load_training_data(tmp_path)
     one = load((tmp_path / "a" / "x.jpg").read_bytes(), data.input)
 
     class Anything:
@@ -123,7 +123,7 @@ def test_large_turned_photograph_gives_the_same_pixels_on_every_way_in(tmp_path)
 
     assert one.std() > 10
     assert (data.train.images == one).all()
-    assert (open_for(Anything(), tmp_path).images == one).all()
+    assert (load_evaluation_data(Anything(), tmp_path).images == one).all()
     upright = photo.transpose(Image.Transpose.ROTATE_270)  # 3000 x 2000, its middle is seen
     expected = upright.resize((64, 64), Image.Resampling.BILINEAR, box=(500, 0, 2500, 2000))
     assert abs(one.astype(int) - np.asarray(expected)).mean() < 4

@@ -19,13 +19,13 @@ def test_array_has_the_header_s_shape_and_the_last_dimension_fastest():
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "no IDX file of bytes"),
-        (b"\x89PNG....", "no IDX file of bytes"),
-        (bytes((0, 0, 13, 1, 0, 0, 0, 0)), "no IDX file of bytes"),
+        (b"", "not an IDX file of bytes"),
+        (b"\x89PNG....", "not an IDX file of bytes"),
+        (bytes((0, 0, 13, 1, 0, 0, 0, 0)), "not an IDX file of bytes"),
         (HEADER[:7], "ends within its header"),
-        (HEADER + bytes(5), "holds 5 bytes where its header promises 6"),
-        (HEADER + bytes(7), "holds 7 bytes where its header promises 6"),
-        (bytes((0, 0, 8, 2)) + b"\xff" * 8, "header promises"),
+        (HEADER + bytes(5), "has 5 bytes of values, but its header says 6"),
+        (HEADER + bytes(7), "has 7 bytes of values, but its header says 6"),
+        (bytes((0, 0, 8, 2)) + b"\xff" * 8, "header says"),
     ],
 )
 def test_damaged_file_is_refused_by_name(content, reason):

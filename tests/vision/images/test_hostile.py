@@ -54,7 +54,7 @@ def test_truncated_image_is_refused_wherever_it_is_cut(name):
 
 
 def test_no_bytes_are_refused():
-    with pytest.raises(ImageError, match="empty: send an image"):
+    with pytest.raises(ImageError, match="empty: use an image file"):
         load(b"", SPEC)
 
 

@@ -49,5 +49,5 @@ def test_values_out_of_range_are_refused_from_python_and_from_json(change, reaso
 
 @pytest.mark.parametrize("value", [None, 3, [], "x", {}, {"height": 4}, Input(4, 6).to_json() | {"more": 1}])
 def test_json_that_is_no_input_is_refused(value):
-    with pytest.raises(ValueError, match="has the keys"):
+    with pytest.raises(ValueError, match="must have exactly the keys"):
         Input.from_json(value)

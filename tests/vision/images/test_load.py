@@ -226,9 +226,9 @@ def test_header_tells_size_and_greyness_without_decoding():
 
 def test_limits_are_of_bytes_and_of_pixels():
     data = encode(Image.fromarray(grey(30, 20)))
-    with pytest.raises(ImageError, match="more than 10: send a smaller one"):
+    with pytest.raises(ImageError, match="more than 10: use a smaller image"):
         load(data, GREY, limits=Limits(size=10))
-    with pytest.raises(ImageError, match="20 x 30 pixels, more than 599"):
+    with pytest.raises(ImageError, match="20 x 30 pixels, more than 599: use a smaller image"):
         load(data, GREY, limits=Limits(pixels=599))
     load(data, GREY, limits=Limits(size=len(data), pixels=600))
     with pytest.raises(ValueError, match="at most"):

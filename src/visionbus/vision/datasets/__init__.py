@@ -1,13 +1,13 @@
-"""Data sets: `Dataset`, where they come from, and how they are split.
+"""Data sets: `Dataset`, where data sets come from, and how they are split.
 
-A module for each source (`fashion` with `fetch`, `folders`, `idx`), `dataset` for the value that they all give, and
-`opening` for what a user calls them.
+There is one module per source (`fashion` with `fetch`, `folders`, `idx`), `dataset` for the value that they all
+return, and `loading` for the names by which users ask for them.
 """
 
 from visionbus.vision.datasets.dataset import Dataset, split
 from visionbus.vision.datasets.fashion import fashion_mnist
 from visionbus.vision.datasets.folders import Folder, Skipped, read_folder
-from visionbus.vision.datasets.opening import TrainingData, open_for, open_training
+from visionbus.vision.datasets.loading import TrainingData, load_evaluation_data, load_training_data
 
 __all__ = [
     "Dataset",
@@ -15,8 +15,8 @@ __all__ = [
     "Skipped",
     "TrainingData",
     "fashion_mnist",
-    "open_for",
-    "open_training",
+    "load_evaluation_data",
+    "load_training_data",
     "read_folder",
     "split",
 ]

@@ -15,11 +15,11 @@ class Dataset:
     Attributes:
         images: uint8 [image, height, width, channel], channel 1 (grey) or 3 (RGB).
         labels: int64 [image], each an index into `classes`.
-        classes: the names, in the order of the labels.
-        names: where each image came from, in the order of the images; empty where it is not known.
+        classes: the names of the classes; label 0 is the first.
+        names: where each image came from, in the order of the images; empty if unknown.
 
     Raises:
-        DatasetError: when these do not fit together.
+        DatasetError: if these do not fit together.
     """
 
     images: npt.NDArray[np.uint8]
@@ -28,7 +28,7 @@ class Dataset:
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse arrays that do not belong together."""
+        """Check that the arrays fit together."""
         if self.images.dtype != np.uint8 or self.images.ndim != 4 or self.images.shape[3] not in {1, 3}:
             raise DatasetError(
                 f"images must be uint8 [image, height, width, 1 or 3], not {self.images.dtype} {self.images.shape}"
@@ -39,39 +39,39 @@ class Dataset:
                 f"not {self.labels.dtype} {self.labels.shape}"
             )
         if len(set(self.classes)) != len(self.classes):
-            raise DatasetError(f"class names must differ from each other: {self.classes}")
+            raise DatasetError(f"class names must be distinct, not {self.classes}")
         if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
             raise DatasetError(
-                f"labels run from {self.labels.min()} to {self.labels.max()}, "
+                f"labels range from {self.labels.min()} to {self.labels.max()}, "
                 f"but there are {len(self.classes)} classes: labels must be indices into the classes"
             )
         if self.names and len(self.names) != len(self.images):
-            raise DatasetError(f"{len(self.names)} names for {len(self.images)} images: give one each, or none")
+            raise DatasetError(f"{len(self.names)} names for {len(self.images)} images: give one per image, or none")
 
     def __len__(self) -> int:
-        """Count the images."""
+        """Return the number of images."""
         return len(self.labels)
 
     def subset(self, indices: npt.NDArray[np.intp]) -> "Dataset":
-        """Take the images at `indices`, in that order, with all the classes."""
+        """Return the images at `indices`, int [image], in that order; all classes are kept."""
         names = tuple(self.names[i] for i in indices) if self.names else ()
         return Dataset(self.images[indices], self.labels[indices], self.classes, names)
 
 
 def split(dataset: Dataset, fraction: float, *, seed: int = 0) -> tuple[Dataset, Dataset]:
-    """Split off a part in which each class has the same share as in the whole.
+    """Split a data set in two, with the same proportions of the classes in both (stratified).
 
     Args:
         dataset: what to split.
-        fraction: the part's share of each class, above 0 and below 1. A class of two images or more keeps at least
-            one on either side; a class of one image stays in the rest.
+        fraction: the fraction of each class that goes into the second part, above 0 and below 1. Of a class of two
+            images or more, both parts get at least one; a class of one image stays in the first.
         seed: the same seed gives the same split.
 
     Returns:
-        The rest and the part, each in the order of `dataset`.
+        The first part, 1 - `fraction` of the images, and the second, each in the order of `dataset`.
 
     Raises:
-        ValueError: when `fraction` is out of range.
+        ValueError: if `fraction` is out of range.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction must be above 0 and below 1, not {fraction}")

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: finds its four files on this machine, or fetches them.
+"""Loads Fashion-MNIST: finds its four files on this machine, or fetches them.
 
 Xiao, Rasul, Vollgraf: Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms (2017).
 """
@@ -29,7 +29,7 @@ CLASSES = (
     "Ankle boot",
 )
 
-#: SHA-256 of each file as unpacked: the publisher's and Debian's archives differ, what is in them does not.
+#: SHA-256 of each file, unpacked: the publisher's and Debian's archives differ, their contents do not.
 SHA256: Mapping[str, str] = MappingProxyType(
     {
         "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -49,11 +49,12 @@ _log = logging.getLogger(__name__)
 def fashion_mnist(part: Part = "train", *, folder: Path | None = None) -> Dataset:
     """Load the 60,000 training or the 10,000 test images, uint8 [n, 28, 28, 1].
 
-    They are looked for in `folder` (and there alone, if given); in the folder that the environment variable
-    VISIONBUS_DATA names; in the cache; in Debian's package; then fetched into the cache. SHA-256 is always checked.
+    If `folder` is given, the files must be there. Otherwise they are looked for in the folder named by the environment
+    variable VISIONBUS_DATA, in the cache, and in Debian's package, then fetched into the cache. Their SHA-256 is always
+    checked.
 
     Raises:
-        DatasetError: when they are nowhere to be had, or a file outside of the cache is damaged.
+        DatasetError: if the files cannot be found or fetched, or a file outside the cache is damaged.
     """
     prefix = {"train": "train", "test": "t10k"}[part]
     images = idx.parse(_content(f"{prefix}-images-idx3-ubyte", folder), f"{prefix}-images-idx3-ubyte")
@@ -62,13 +63,13 @@ def fashion_mnist(part: Part = "train", *, folder: Path | None = None) -> Datase
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept: under XDG_CACHE_HOME, or ~/.cache."""
+    """Return the folder for fetched files: under XDG_CACHE_HOME, or ~/.cache."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "visionbus" / "fashion-mnist"
 
 
 def _content(name: str, folder: Path | None) -> bytes:
-    """Find one file wherever it lies, unpacked and checked."""
+    """Return the content of one file, wherever it is found, unpacked and checked."""
     if folder is not None:
         return _first(name, [folder]) or _missing(name, folder)
     variable = os.environ.get(FOLDER_VARIABLE)
@@ -77,22 +78,22 @@ def _content(name: str, folder: Path | None) -> bytes:
 
 
 def _first(name: str, folders: list[Path]) -> bytes | None:
-    """Read the file, gzipped or not, from the first of the folders that has it; None where none has."""
+    """Return the file's content, gzipped or not, from the first folder that has it; None if none has."""
     for path in (folder / file for folder in folders for file in (f"{name}.gz", name)):
         if path.is_file():
             content = idx.read_bytes(path)
             if not fetch.is_intact(content, SHA256[name]):
-                raise DatasetError(f"{path} is not Fashion-MNIST's (its SHA-256 differs): replace or remove it")
+                raise DatasetError(f"{path} is not of Fashion-MNIST (its SHA-256 differs): replace or remove it")
             return content
     return None
 
 
 def _missing(name: str, folder: Path) -> NoReturn:
-    raise DatasetError(f"{folder} holds no {name}.gz: name the folder in which Fashion-MNIST's four files lie")
+    raise DatasetError(f"{folder} has no {name}.gz: name the folder that has the four files of Fashion-MNIST")
 
 
 def _cached(name: str) -> bytes | None:
-    """Read the file from the cache; None where it is missing or damaged, for then it is fetched again."""
+    """Return the file from the cache; None if it is missing or damaged, so that it is fetched again."""
     try:
         return _first(name, [cache_folder()])
     except DatasetError as error:
@@ -101,6 +102,6 @@ def _cached(name: str) -> bytes | None:
 
 
 def _fetched(name: str) -> bytes:
-    """Fetch all four files into the cache, for whoever needs one needs the others."""
+    """Fetch all four files into the cache, since they are used together, and return this one."""
     fetch.fetch(SHA256, cache_folder())
     return _first(name, [cache_folder()]) or _missing(name, cache_folder())

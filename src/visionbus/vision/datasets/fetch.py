@@ -1,4 +1,4 @@
-"""Fetches Fashion-MNIST's files: from the publisher, or out of Debian's package."""
+"""Fetches the files of Fashion-MNIST: from the publisher, or out of Debian's package."""
 
 import hashlib
 import http.client
@@ -14,26 +14,26 @@ from visionbus.vision.datasets import idx
 from visionbus.vision.errors import DatasetError
 from visionbus.vision.files import replacing
 
-#: The publisher's repository, at a commit.
+#: The publisher's repository, at a fixed commit.
 PUBLISHER = (
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/"
     "b2617bb6d3ffa2e429640350f613e3291e10b141/data/fashion"
 )
 PACKAGE = "dataset-fashion-mnist"
-_LARGEST = 64 * 2**20  # bytes of one file; the largest has 27 million
+_MAX_BYTES = 64 * 2**20  # of one file; the largest has 27 million
 _PATIENCE = 15.0  # seconds without a byte from the publisher
 _APT_PATIENCE = 300.0  # seconds for one command
 
 
 def fetch(sha256: Mapping[str, str], folder: Path) -> None:
-    """Put the files, gzipped, into `folder`; each appears there whole and checked. Safe in two processes at once.
+    """Fetch the files, gzipped, into `folder`; each appears there complete and checked. Safe in two processes at once.
 
     Args:
-        sha256: of what is in each file, unpacked, by the file's name without `.gz`.
-        folder: made if it is missing.
+        sha256: the SHA-256 of each file's content, unpacked, by the file's name without `.gz`.
+        folder: created if it does not exist.
 
     Raises:
-        DatasetError: when no way leads to them; the message has the reason of each.
+        DatasetError: if every source fails; the message has the reason for each.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,13 +44,13 @@ def fetch(sha256: Mapping[str, str], folder: Path) -> None:
         except (OSError, subprocess.SubprocessError, DatasetError) as second:
             raise DatasetError(
                 f"Fashion-MNIST is not on this machine and could not be fetched (from {PUBLISHER}: {error}; by apt-get "
-                f"from Debian: {second}): install the Debian package {PACKAGE}, or put its four files into a "
-                "folder and name that in VISIONBUS_DATA"
+                f"from Debian: {second}): install the Debian package {PACKAGE}, or put the four files into a "
+                "folder and name it in VISIONBUS_DATA"
             ) from second
 
 
 def is_intact(content: bytes, sha256: str) -> bool:
-    """See whether this is the content that it should be."""
+    """Return whether `content` has this SHA-256, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest() == sha256
 
 
@@ -59,14 +59,14 @@ def _download(sha256: Mapping[str, str], folder: Path) -> None:
         url = f"{PUBLISHER}/{name}.gz"
         with (
             replacing(folder / f"{name}.gz") as temporary,
-            urllib.request.urlopen(url, timeout=_PATIENCE) as answer,  # noqa: S310 (the address is a constant above)
+            urllib.request.urlopen(url, timeout=_PATIENCE) as answer,  # noqa: S310 (the URL is a constant, above)
         ):
-            temporary.write_bytes(answer.read(_LARGEST))
+            temporary.write_bytes(answer.read(_MAX_BYTES))
             _check(temporary, expected, url)
 
 
 def _unpack_from_debian(sha256: Mapping[str, str], folder: Path) -> None:
-    """Let apt-get fetch the package with lists of its own, as any user and without installing it."""
+    """Fetch the package with apt-get and unpack it, without installing it: needs no root, and uses its own lists."""
     if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
         raise DatasetError("there is no apt-get on this machine")
     with tempfile.TemporaryDirectory() as place:
@@ -79,7 +79,7 @@ def _unpack_from_debian(sha256: Mapping[str, str], folder: Path) -> None:
             "Dir::State::status": "/var/lib/dpkg/status",
             "Dir::Cache": root / "cache",
             "Debug::NoLocking": 1,
-            "APT::Sandbox::User": "root",  # that is: do not change the user; another could not write here
+            "APT::Sandbox::User": "root",  # that is: keep the user; another one could not write here
         }
         apt = ["apt-get", *(f"-o{key}={value}" for key, value in settings.items())]
         _run([*apt, "update", "-qq"], root)
@@ -94,7 +94,7 @@ def _unpack_from_debian(sha256: Mapping[str, str], folder: Path) -> None:
 
 def _run(command: list[str], folder: Path) -> None:
     environment = {**os.environ, "LC_ALL": "C"}
-    done = subprocess.run(  # noqa: S603 (the commands are written above)
+    done = subprocess.run(  # noqa: S603 (the commands are constants, above)
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=_APT_PATIENCE, check=False
     )
     if done.returncode:
@@ -104,4 +104,4 @@ def _run(command: list[str], folder: Path) -> None:
 
 def _check(path: Path, expected: str, source: str) -> None:
     if not is_intact(idx.read_bytes(path), expected):
-        raise DatasetError(f"{path.name} from {source} is not the file that it should be (its SHA-256 differs)")
+        raise DatasetError(f"{path.name} from {source} is not the expected file (its SHA-256 differs)")

@@ -1,4 +1,4 @@
-"""Reads a folder that holds a folder of images for each class."""
+"""Reads a folder with one subfolder of images per class."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -15,17 +15,17 @@ from visionbus.vision.errors import DatasetError, ImageError
 from visionbus.vision.images import Input, Mode, load
 from visionbus.vision.images.formats import header
 
-_SAMPLE = 200  # images whose headers are looked at to choose an Input
-_SIDE = 64  # pixels; what a network from scratch can learn from in minutes on a processor
-_LITTER = {"thumbs.db", "desktop.ini"}
+_SAMPLE = 200  # images whose headers are read to choose an Input
+_SIDE = 64  # pixels; enough for a network that is trained from scratch in minutes on a CPU
+_IGNORED = {"thumbs.db", "desktop.ini"}
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file that is not in the data set.
+    """A file that could not be read.
 
     Attributes:
-        name: its path within the folder.
+        name: its path, relative to the folder.
         reason: why it could not be used.
     """
 
@@ -35,11 +35,11 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Folder:
-    """What was found in a folder.
+    """The images of a folder.
 
     Attributes:
-        dataset: the images that could be read; `names` are paths within the folder.
-        input: what they were brought to.
+        dataset: the images that could be read; their `names` are paths relative to the folder.
+        input: the shape that they were fitted to.
         skipped: the files that could not be read.
     """
 
@@ -49,54 +49,56 @@ class Folder:
 
 
 def read_folder(folder: Path, spec: Input | None = None, *, classes: Sequence[str] | None = None) -> Folder:
-    """Decode every image of a folder in which each subfolder is a class, whatever lies deeper belonging to it.
+    """Decode all images of a folder with one subfolder per class; deeper folders belong to the class above them.
 
-    Hidden files and folders are passed over; files that are no sound images are skipped and named.
+    Hidden files and folders are ignored; files that are not intact images are skipped and reported.
 
     Args:
-        folder: where the subfolders lie.
-        spec: what to bring the images to; by default what suits them, see `suitable_input`.
-        classes: the names and their order; by default the subfolders that hold files, sorted by name.
+        folder: the folder with the subfolders.
+        spec: what to fit the images to; by default what suits them, see `suitable_input`.
+        classes: the names and their order; by default the subfolders that have files in them, sorted by name.
 
     Raises:
-        DatasetError: when there is no class, no sound image, or a subfolder that `classes` does not name.
+        DatasetError: if there is no class, no intact image, or a subfolder that is not in `classes`.
     """
     paths = list(_images(folder))
     found = sorted({path.relative_to(folder).parts[0] for path in paths})
     if not found:
-        raise DatasetError(f"{folder} holds no folders with images in them: make one folder a class")
+        raise DatasetError(f"{folder} has no subfolders with images: make one subfolder per class")
     classes = tuple(found) if classes is None else tuple(classes)
     if unknown := [name for name in found if name not in classes]:
-        raise DatasetError(f"{folder} has the folders {', '.join(unknown)}, which are none of {', '.join(classes)}")
+        raise DatasetError(
+            f"{folder} has the subfolders {', '.join(unknown)}, which are not among the classes: {', '.join(classes)}"
+        )
     spec = spec or suitable_input(paths)
     names = [str(path.relative_to(folder)) for path in paths]
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # decoding lets other threads run
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # decoding releases the GIL
         decoded = list(threads.map(lambda path: _decode(path, spec), paths))
     skipped = tuple(Skipped(name, each) for name, each in zip(names, decoded, strict=True) if isinstance(each, str))
-    sound = [(path, each) for path, each in zip(paths, decoded, strict=True) if not isinstance(each, str)]
-    if not sound:
-        raise DatasetError(f"none of the {len(paths)} files in {folder} is a sound image; {names[0]}: {decoded[0]}")
-    labels = [classes.index(path.relative_to(folder).parts[0]) for path, _ in sound]
+    intact = [(path, each) for path, each in zip(paths, decoded, strict=True) if not isinstance(each, str)]
+    if not intact:
+        raise DatasetError(f"none of the {len(paths)} files in {folder} is an intact image; {names[0]}: {decoded[0]}")
+    labels = [classes.index(path.relative_to(folder).parts[0]) for path, _ in intact]
     dataset = Dataset(
-        np.stack([pixels for _, pixels in sound]),
+        np.stack([pixels for _, pixels in intact]),
         np.array(labels, dtype=np.int64),
         classes,
-        tuple(str(path.relative_to(folder)) for path, _ in sound),
+        tuple(str(path.relative_to(folder)) for path, _ in intact),
     )
     return Folder(dataset, spec, skipped)
 
 
 def suitable_input(paths: Sequence[Path]) -> Input:
-    """Choose an Input for images: their own size when they have one in common and it is small, else a square of 64.
+    """Choose an Input for images: the size that they share if it is small, else a square of at most 64 pixels per side.
 
-    Grey when all of the (at most 200) images looked at are, else RGB.
+    Up to about 200 images are looked at; the Input is greyscale if all of them are.
 
     Raises:
-        DatasetError: when none of those can be read.
+        DatasetError: if none of them can be read.
     """
     headers = [found for path in paths[:: max(len(paths) // _SAMPLE, 1)] if (found := _header(path))]
     if not headers:
-        raise DatasetError(f"none of the files around {paths[0]} is an image")
+        raise DatasetError(f"none of the files looked at, such as {paths[0]}, is an image: remove what is not an image")
     mode: Mode = "L" if all(grey for _, _, grey in headers) else "RGB"
     sizes = {(height, width) for height, width, _ in headers}
     height, width = next(iter(sizes))
@@ -107,17 +109,17 @@ def suitable_input(paths: Sequence[Path]) -> Input:
 
 
 def _images(folder: Path) -> Iterator[Path]:
-    """Name the files below the subfolders, sorted; links to folders are not followed, so that there are no loops."""
+    """Yield the files below the subfolders, sorted; links to folders are not followed, to avoid loops."""
     for place, inner, files in os.walk(folder):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         if Path(place) != folder:
             for name in sorted(files):
-                if not name.startswith(".") and name.lower() not in _LITTER:
+                if not name.startswith(".") and name.lower() not in _IGNORED:
                     yield Path(place, name)
 
 
 def _decode(path: Path, spec: Input) -> npt.NDArray[np.uint8] | str:
-    """Give the pixels, or the reason why there are none."""
+    """Return the pixels, or the reason why there are none."""
     try:
         return load(path.read_bytes(), spec)
     except (ImageError, OSError) as error:

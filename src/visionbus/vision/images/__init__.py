@@ -1,7 +1,7 @@
-"""The bytes of an image file become the pixels that a model wants: the only decoding and fitting there is.
+"""Turns the bytes of an image file into the pixels that a model takes; nothing else decodes or resizes images.
 
-`input` says what a model wants, `formats` opens files within limits, `colour` and `orientation` bring every kind of
-image to plain grey or RGB, and `load` puts them together.
+`input` describes what a model takes, `formats` opens files within limits, `colour` and `orientation` convert every
+kind of image to plain greyscale or RGB, and `load` puts them together.
 """
 
 from visionbus.vision.images.formats import Limits

@@ -1,4 +1,4 @@
-"""Brings every kind of pixel to plain grey or RGB."""
+"""Converts every kind of pixel to plain greyscale or RGB."""
 
 import numpy as np
 from PIL import Image
@@ -12,10 +12,10 @@ _NO_RANGE = {"I", "F"}
 
 
 def plain(image: Image.Image, mode: Mode) -> Image.Image:
-    """Convert to `mode`: alpha over white, 16 bits scaled to 8.
+    """Convert to `mode`: alpha is composited over white, 16 bits are scaled to 8.
 
     Raises:
-        ImageError: when the pixels have no known range.
+        ImageError: if the pixels have no known range.
     """
     if image.mode == mode and "transparency" not in image.info:
         return image

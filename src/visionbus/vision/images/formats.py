@@ -1,4 +1,4 @@
-"""Opens image files of the allowed formats, limits first."""
+"""Opens image files of the allowed formats, checking the limits first."""
 
 import threading
 import warnings
@@ -18,7 +18,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from visionbus.vision.errors import ImageError
 
-# Pillow's own opener would first warn of large pictures, and know formats that we do not allow.
+# Pillow's own opener would warn about large pictures first, and accepts formats that are not allowed here.
 FORMATS: Mapping[str, Callable[[BytesIO], ImageFile]] = MappingProxyType(
     {
         "PNG": PngImageFile,
@@ -30,26 +30,29 @@ FORMATS: Mapping[str, Callable[[BytesIO], ImageFile]] = MappingProxyType(
     }
 )
 
-_MOST_PIXELS = 89_478_485  # where Pillow begins to warn
+_MAX_PIXELS = 89_478_485  # above this Pillow warns
 _warnings_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of an image is looked at before it is refused.
+    """The largest image that is accepted.
 
     Attributes:
-        size: of the file, bytes.
-        pixels: width times height, from the header; at most 89,478,485. Decoding takes up to 16 bytes a pixel.
+        size: of the file, in bytes.
+        pixels: width times height, from the header; at most 89,478,485. Decoding takes up to 16 bytes per pixel.
+
+    Raises:
+        ValueError: if a limit is below 1, or `pixels` is too large.
     """
 
     size: int = 64 * 2**20
     pixels: int = 64 * 2**20
 
     def __post_init__(self) -> None:
-        """Refuse limits under which nothing passes, or that the decoder does not support."""
-        if self.size < 1 or not 1 <= self.pixels <= _MOST_PIXELS:
-            raise ValueError(f"limits must be at least 1, pixels at most {_MOST_PIXELS}, not {self}")
+        """Check the ranges."""
+        if self.size < 1 or not 1 <= self.pixels <= _MAX_PIXELS:
+            raise ValueError(f"limits must be at least 1, and pixels at most {_MAX_PIXELS}, not {self}")
 
 
 LIMITS = Limits()
@@ -60,13 +63,13 @@ def open_image(data: bytes, limits: Limits) -> ImageFile:
     """Read the header of an image file; its pixels are decoded later.
 
     Raises:
-        ImageError: when it is too large, cut short, or no image of an allowed format.
+        ImageError: if it is too large, truncated, or not an image of an allowed format.
     """
     if len(data) > limits.size:
-        raise ImageError(f"the file has {len(data)} bytes, more than {limits.size}: send a smaller one (--shrink)")
+        raise ImageError(f"the file has {len(data)} bytes, more than {limits.size}: use a smaller image")
     name = _format(data)
     if not _complete(data, name):
-        raise ImageError(f"the {name} file is cut short: send it again, whole")
+        raise ImageError(f"the {name} file is truncated: use the complete file")
     try:
         image = _open(data, name)
     except Exception as error:  # hostile bytes: SyntaxError, struct.error, EOFError, OverflowError were all seen
@@ -74,37 +77,36 @@ def open_image(data: bytes, limits: Limits) -> ImageFile:
     width, height = image.size
     if width * height > limits.pixels:
         raise ImageError(
-            f"the {name} file says that it has {width} x {height} pixels, more than {limits.pixels}: "
-            "send a smaller one (--shrink)"
+            f"the {name} file has {width} x {height} pixels, more than {limits.pixels}: use a smaller image"
         )
     return image
 
 
 def header(data: bytes, *, limits: Limits = LIMITS) -> tuple[int, int, bool]:
-    """Tell an image file's height and width as stored, and whether it is grey, without decoding it.
+    """Return an image file's height and width as stored, in pixels, and whether it is greyscale, without decoding it.
 
     Raises:
-        ImageError: as `open_image`.
+        ImageError: as for `open_image`.
     """
     image = open_image(data, limits)
     return image.height, image.width, image.mode in GREY
 
 
 def damaged(name: str, error: Exception) -> ImageError:
-    """Make of what the decoder of the format `name` raised the error that callers know."""
-    return ImageError(f"the {name} file is damaged ({error}): send a whole one")
+    """Translate what the decoder of the format `name` raised."""
+    return ImageError(f"the {name} file is damaged ({error}): use an intact copy")
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the decoder's warnings in. They are switched off for the whole process, so one thread at a time."""
+    """Suppress the decoder's warnings. That affects the whole process, so only one thread does it at a time."""
     with _warnings_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _format(data: bytes) -> str:
-    """Tell the format by the first bytes."""
+    """Return the format, recognised by the first bytes."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if data.startswith(b"\xff\xd8\xff"):
@@ -118,15 +120,15 @@ def _format(data: bytes) -> str:
     if data.startswith(b"BM"):
         return "BMP"
     if not data:
-        raise ImageError("the file is empty: send an image")
-    raise ImageError(f"not an image that is known here (it begins with {data[:8]!r}); known: {', '.join(FORMATS)}")
+        raise ImageError("the file is empty: use an image file")
+    raise ImageError(f"not an image of a known format (it begins with {data[:8]!r}); known: {', '.join(FORMATS)}")
 
 
 def _complete(data: bytes, name: str) -> bool:
-    """See whether the end is there, for formats whose decoder is content when the pixels are."""
+    """Return whether the end of the file is there, for formats whose decoder does not look for it."""
     if name == "PNG":
         return data.endswith(b"IEND\xae\x42\x60\x82") or b"IEND\xae\x42\x60\x82" in data
-    if name == "JPEG":  # within a scan, the bytes of the end marker cannot stand
+    if name == "JPEG":  # the end marker cannot occur within a scan
         return b"\xff\xd9" in data[max(data.rfind(b"\xff\xda"), 0) :]
     if name == "WebP":
         return len(data) >= 8 + int.from_bytes(data[4:8], "little")
@@ -136,7 +138,7 @@ def _complete(data: bytes, name: str) -> bool:
 
 
 def _open(data: bytes, name: str) -> ImageFile:
-    """Parse the header; only where that may warn is the price of keeping it quiet paid."""
+    """Parse the header, suppressing warnings only for files that may cause some: it takes a lock."""
     noisy = name in {"TIFF", "GIF"} or (b"acTL" if name == "PNG" else b"Exif") in data
     if not noisy:
         return FORMATS[name](BytesIO(data))

@@ -1,4 +1,4 @@
-"""From the bytes of an image file, or raw pixels, to what a model wants."""
+"""Turns the bytes of an image file, or raw pixels, into what a model takes."""
 
 import logging
 from io import BytesIO
@@ -19,21 +19,26 @@ from visionbus.vision.images.orientation import turn
 
 _SHRUNK = 2048
 _QUALITY = 90
-_GAP = 3.0  # how much larger than wanted a quick first reduction leaves a picture, before the exact one
+_GAP = 3.0  # how much larger than the target a quick first reduction leaves the picture, before the exact one
 _log = logging.getLogger(__name__)
 
 
 def load(data: bytes, spec: Input, *, limits: Limits = LIMITS) -> npt.NDArray[np.uint8]:
     """Decode an image file (PNG, JPEG, WebP, GIF, BMP, TIFF) and fit it to `spec`.
 
-    Greyscale and colour are converted to each other, alpha is laid over white, 16 bits are scaled to 8, EXIF
-    orientation is applied. Of an animation the first frame is taken, and a warning logged.
+    Greyscale and colour are converted to each other, alpha is composited over white, 16 bits are scaled to 8, and the
+    EXIF orientation is applied. Of an animation, the first frame is used and a warning is logged.
+
+    Args:
+        data: the content of the file.
+        spec: the shape of the result, and how to fit images of other shapes to it.
+        limits: the largest image that is accepted.
 
     Returns:
         uint8 [height, width, channel], 0 to 255, of `spec.shape`; may be read-only.
 
     Raises:
-        ImageError: when it is too large, cut short, damaged, or no image of these formats.
+        ImageError: if the file is too large, truncated, damaged, or not an image of these formats.
     """
     image = _decode(data, spec.mode, (spec.width, spec.height), limits)
     if image.size != (spec.width, spec.height):
@@ -42,34 +47,37 @@ def load(data: bytes, spec: Input, *, limits: Limits = LIMITS) -> npt.NDArray[np
 
 
 def raw(data: bytes, shape: str, spec: Input) -> npt.NDArray[np.uint8]:
-    """Take raw pixels as they are, when they have the shape that `spec` asks for.
+    """Return raw pixels as an array, if they have the shape that `spec` asks for.
 
     Args:
-        data: one byte a number: rows, then columns, then channels, the last fastest.
+        data: one byte per value, in C order: rows, columns, channels.
         shape: `height,width,channels`, as in `28,28,1`.
-        spec: what the model wants.
+        spec: what the model takes.
 
     Returns:
         uint8 [height, width, channel], a read-only view of `data`.
 
     Raises:
-        ImageError: when `shape` is malformed or is not the model's, or `data` has another length.
+        ImageError: if `shape` is malformed or is not the model's, or if `data` has another length.
     """
     height, width, channels = spec.shape
     if shape.replace(" ", "") != f"{height},{width},{channels}":
         raise ImageError(
-            f"raw pixels of shape {shape!r}, but the model wants {height},{width},{channels}: send that, or image files"
+            f"raw pixels of shape {shape!r}, but the model wants {height},{width},{channels}: "
+            "send that shape, or image files"
         )
     if len(data) != height * width * channels:
-        raise ImageError(f"raw pixels of shape {shape} are {height * width * channels} bytes, not {len(data)}")
+        raise ImageError(
+            f"raw pixels of shape {shape} are {height * width * channels} bytes, not {len(data)}: send them all"
+        )
     return np.frombuffer(data, dtype=np.uint8).reshape(spec.shape)
 
 
 def shrink(data: bytes, *, limits: Limits = LIMITS) -> bytes:
-    """Make a JPEG of at most 2,048 pixels a side of an image file, upright, alpha over white, grey if it was grey.
+    """Return an image file as a JPEG of at most 2,048 pixels per side: upright, alpha over white, greyscale if it was.
 
     Raises:
-        ImageError: as `load`.
+        ImageError: as for `load`.
     """
     mode: Mode = "L" if header(data, limits=limits)[2] else "RGB"
     image = _decode(data, mode, (_SHRUNK, _SHRUNK), limits)
@@ -80,21 +88,21 @@ def shrink(data: bytes, *, limits: Limits = LIMITS) -> bytes:
 
 
 def _decode(data: bytes, mode: Mode, wanted: tuple[int, int], limits: Limits) -> Image.Image:
-    """Decode to `mode`, upright; a JPEG much larger than `wanted` (width, height) at a fraction of its size."""
+    """Decode to `mode`, upright; a JPEG much larger than `wanted` (width, height) is decoded at a reduced size."""
     image = open_image(data, limits)
     try:
         if isinstance(image, JpegImageFile):
-            side = max(wanted) * 2  # twice: the rest is left to the filter; square: it may yet be turned
+            side = max(wanted) * 2  # twice: the filter does the rest; a square: it may yet be rotated
             image.draft(mode, (side, side))
         _read_pixels(image)
         if _is_animated(image):
-            _log.warning("of an animation or a file of several pages, the first alone is looked at")
+            _log.warning("only the first frame of an animation, or page of a file, is used")
         turned = turn(image)
         upright = plain(image, mode)
         return upright if turned is None else upright.transpose(turned)
     except ImageError:
         raise
-    except Exception as error:  # as above, and from everywhere
+    except Exception as error:  # hostile bytes: decoders raise errors of any class
         raise damaged(image.format or "image", error) from error
 
 
@@ -108,15 +116,15 @@ def _read_pixels(image: ImageFile) -> None:
 
 
 def _is_animated(image: ImageFile) -> bool:
-    """See whether more frames follow the first."""
-    if isinstance(image, PngImageFile | JpegImageFile):  # a quick answer for the common formats
+    """Return whether more frames follow the first."""
+    if isinstance(image, PngImageFile | JpegImageFile):  # the quick way, for the common formats
         return bool(getattr(image, "is_animated", False))
     with quiet():
         return getattr(image, "n_frames", 1) > 1
 
 
 def _fitted(image: Image.Image, spec: Input) -> Image.Image:
-    """Bring a plain picture to the size of `spec`, in the way it asks for."""
+    """Resize a plain picture to the size of `spec`, in the way that it asks for."""
     size = (spec.width, spec.height)
     filtering = Image.Resampling[spec.filter.upper()]
     if spec.fit == "stretch":
@@ -133,7 +141,7 @@ def _fitted(image: Image.Image, spec: Input) -> Image.Image:
 
 
 def _middle(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Give the largest box in the middle of `size` with the proportions of `wanted` (both width, height)."""
+    """Return the largest centred box within `size` that has the aspect ratio of `wanted` (both width, height)."""
     scale = min(size[0] / wanted[0], size[1] / wanted[1])
     left, top = max((size[0] - wanted[0] * scale) / 2, 0.0), max((size[1] - wanted[1] * scale) / 2, 0.0)
     return (left, top, size[0] - left, size[1] - top)

@@ -1,7 +1,7 @@
-"""Turns a picture as its EXIF record says that it was taken.
+"""Finds out from the EXIF record how a picture must be rotated to be upright.
 
-EXIF: CIPA DC-008, tag 274; the record is a TIFF directory. Pillow's own reader warns on damaged records and reads all
-of it; this one wants a single number.
+EXIF: CIPA DC-008, tag 274; the record is a TIFF directory. Pillow's own reader parses all of it and warns about
+damaged records; here a single number is needed.
 """
 
 import struct
@@ -26,16 +26,16 @@ _TURNS: Mapping[int, Image.Transpose] = MappingProxyType(
 
 
 def turn(image: Image.Image) -> Image.Transpose | None:
-    """Say what must be done to a decoded picture so that up is up; None where nothing must, as with TIFF.
+    """Return the operation that makes a decoded picture upright; None if none is needed, as for TIFF.
 
-    A TIFF file is such a directory itself, and Pillow turns it while decoding.
+    A TIFF file is itself such a directory, and Pillow applies the orientation while decoding.
     """
     record = image.info.get("exif")
     return _TURNS.get(_read(record)) if isinstance(record, bytes) else None
 
 
 def _read(record: bytes) -> int:
-    """Read the orientation, 1 to 8, from an EXIF record; 1 (as it lies) where it has none."""
+    """Return the orientation in an EXIF record, 1 to 8; 1 (upright as stored) if there is none."""
     record = record.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(record[:4])
     if order is None:
@@ -47,6 +47,6 @@ def _read(record: bytes) -> int:
             tag, kind, _count, value = struct.unpack_from(order + "HHIH", record, start + 2 + 12 * entry)
             if tag == _TAG:
                 return value if kind == _SHORT else 1
-    except struct.error:  # the record is cut short
+    except struct.error:  # the record is truncated
         return 1
     return 1

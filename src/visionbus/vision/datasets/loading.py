@@ -1,4 +1,4 @@
-"""Opens data by what a user calls it: `fashion-mnist`, or a folder."""
+"""Loads data by what a user calls it: `fashion-mnist`, or a folder."""
 
 import logging
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """What a training needs to know of its data.
+    """The data of a training.
 
     Attributes:
-        name: what it is called in the model's file.
-        input: what the images were brought to, and the model will want.
-        train: what is learnt.
-        test: what the finished model is measured on, once; None where there is none.
+        name: what the model's file calls it.
+        input: what the images were fitted to, and the model will take.
+        train: the images to learn from.
+        test: the images that the finished model is measured on, once; None if there are none.
         skipped: the files that could not be read.
     """
 
@@ -34,11 +34,14 @@ class TrainingData:
     skipped: tuple[Skipped, ...] = ()
 
 
-def open_training(source: str | Path | Dataset) -> TrainingData:
-    """Open what a model is to learn: "fashion-mnist", a folder with a folder a class, or a data set in memory.
+def load_training_data(source: str | Path | Dataset) -> TrainingData:
+    """Load what a model is to be trained on.
+
+    Args:
+        source: "fashion-mnist", a folder with one subfolder per class, or a data set in memory.
 
     Raises:
-        DatasetError: when it is none of these, or cannot be read.
+        DatasetError: if it is none of these, or cannot be read.
     """
     if isinstance(source, Dataset):
         height, width, channels = source.images.shape[1:]
@@ -49,13 +52,16 @@ def open_training(source: str | Path | Dataset) -> TrainingData:
     return TrainingData(Path(source).resolve().name, found.input, found.dataset, skipped=found.skipped)
 
 
-def open_for(model: Model, source: str | Path) -> Dataset:
-    """Open labelled images to measure `model` on: the test part of "fashion-mnist", or a folder with a folder a class.
+def load_evaluation_data(model: Model, source: str | Path) -> Dataset:
+    """Load labelled images to measure `model` on.
 
-    A folder's images are brought to the model's input; files that cannot be read are logged.
+    Args:
+        model: its input is what a folder's images are fitted to, and its classes are those of the data set.
+        source: "fashion-mnist" for its test set, or a folder with one subfolder per class. Files in the folder that
+            cannot be read are logged.
 
     Raises:
-        DatasetError: when it is none of these, cannot be read, or has classes that the model does not know.
+        DatasetError: if it is neither, cannot be read, or has classes that the model does not know.
     """
     if source == FASHION_MNIST:
         return fashion_mnist("test")
@@ -67,5 +73,5 @@ def open_for(model: Model, source: str | Path) -> Dataset:
 
 def _folder(source: str | Path) -> Path:
     if not Path(source).is_dir():
-        raise DatasetError(f"{source} is no folder: name {FASHION_MNIST}, or a folder with a folder a class")
+        raise DatasetError(f"{source} is not a folder: name {FASHION_MNIST}, or a folder with one subfolder per class")
     return Path(source)
