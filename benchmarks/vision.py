@@ -22,11 +22,11 @@ from visionbus.vision.onnx import OnnxModel, default_model
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BUDGET = 0.3  # seconds a measurement
+BUDGET = 0.3  # seconds per measurement
 
 
 def microseconds(work: Callable[[], object], images: int) -> float:
-    """Repeat for a while; give the time an image."""
+    """Repeat for a while; return the time per image."""
     done, began = 0, time.perf_counter()
     while (spent := time.perf_counter() - began) < BUDGET:
         work()
@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="measurements of each (default 5)")
     runs = parser.parse_args().runs
-    print("| microseconds an image, one core | median | least | most |\n|---|---|---|---|")
+    print("| microseconds per image, one core | median | least | most |\n|---|---|---|---|")
     for name, work, images in cases():
         times = [microseconds(work, images) for _ in range(runs)]
         print(f"| {name} | {statistics.median(times):.1f} | {min(times):.1f} | {max(times):.1f} |")
