@@ -1,5 +1,7 @@
-"""Documentation runs: each page's Python blocks, in order, in an empty folder."""
+"""Documentation runs: each page's Python blocks, in order, in an empty folder; every public name is in its page."""
 
+import importlib
+import importlib.util
 import json
 import re
 import subprocess
@@ -8,9 +10,22 @@ from pathlib import Path
 
 import pytest
 
+from visionbus.vision import DatasetError
+from visionbus.vision.datasets import fashion_mnist
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^( *)```(\w[^\n]*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+PACKAGES = {  # package -> the page that describes its public names
+    "visionbus.messaging": "messaging.md",
+    "visionbus.service": "service.md",
+    "visionbus.service.stores": "service.md",
+    "visionbus.training": "training.md",
+    "visionbus.vision": "vision.md",
+    "visionbus.vision.datasets": "vision.md",
+    "visionbus.vision.images": "vision.md",
+}
+NOT_FOR_USERS = ("visionbus.cli", "visionbus.messaging.conformance", "visionbus.messaging.drivers")
 RUNNER = """
 import json, sys
 page, blocks = json.load(sys.stdin)
@@ -21,7 +36,7 @@ for line, block in blocks:
 
 
 def blocks(page):
-    """Give each Python block with the number of lines before it; blocks indented in a list count, too."""
+    """Yield each Python block with the number of lines before it; blocks indented in a list count, too."""
     text = page.read_text(encoding="utf-8")
     for fence in FENCE.finditer(text):
         indent, kind, block = fence.groups()
@@ -31,12 +46,24 @@ def blocks(page):
             yield text[: fence.start(3)].count("\n"), "".join(line.removeprefix(indent) for line in lines)
 
 
+def skip_without_what_it_needs(source):
+    """Skip where the blocks need torch or Fashion-MNIST, and it is not to be had."""
+    if "visionbus.training" in source and importlib.util.find_spec("torch") is None:
+        pytest.skip("torch is not installed: the Python of this page is NOT run")
+    if "fashion_mnist(" in source:
+        try:
+            fashion_mnist("test")
+        except DatasetError as error:
+            pytest.skip(f"Fashion-MNIST cannot be loaded: the Python of this page is NOT run ({error})")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_of_the_page_runs(page, tmp_path):
     found = list(blocks(page))
     if not found:
         pytest.skip("no Python on this page")
+    skip_without_what_it_needs("".join(block for _, block in found))
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", RUNNER],
         check=False,
@@ -54,3 +81,22 @@ def test_links_within_the_docs_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize(("package", "page"), PACKAGES.items())
+def test_public_names_are_in_the_page_of_their_package(package, page):
+    if package == "visionbus.training":
+        pytest.importorskip("torch")
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    public = importlib.import_module(package).__all__
+    assert [name for name in public if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_every_package_with_public_names_has_a_page():
+    source = ROOT / "src"
+    found = {
+        ".".join(path.parent.relative_to(source).parts)
+        for path in source.rglob("__init__.py")
+        if "__all__" in path.read_text(encoding="utf-8")
+    }
+    assert {name for name in found if not name.startswith(NOT_FOR_USERS)} == set(PACKAGES)
