@@ -30,12 +30,14 @@ class Worker:
         self.said: defaultdict[str, list[list[str]]] = defaultdict(list)
         self.process = process
         self.ending = False  # killed, or asked to end
+        self.struck = False  # killed or frozen: acks that it still held the broker may not have heard
 
     def data(self, word: str) -> set[bytes]:
         """Give the data of all lines that begin with a word."""
         return {words[0].encode() for words in self.said[word]}
 
     def freeze(self) -> None:
+        self.struck = True
         self.process.send_signal(signal.SIGSTOP)
 
     def wake(self) -> None:
@@ -47,7 +49,7 @@ class Worker:
             self.process.stdin.write(b"\n")
 
     def kill(self) -> None:
-        self.ending = True
+        self.ending = self.struck = True
         self.process.kill()
 
     def end(self) -> None:
@@ -100,6 +102,10 @@ class Crew:
     def data(self, word: str) -> set[bytes]:
         """Give what the workers said together, those that are dead by now too."""
         return set[bytes]().union(*(worker.data(word) for worker in self.workers))
+
+    def unheard(self) -> set[bytes]:
+        """Give what may come once more: a driver gathers acks for a moment, and those of the struck may be lost."""
+        return set[bytes]().union(*(worker.data("acked") for worker in self.workers if worker.struck))
 
     def count(self, word: str) -> int:
         return sum(len(worker.said[word]) for worker in self.workers)
