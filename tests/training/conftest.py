@@ -13,7 +13,7 @@ def pytest_ignore_collect(config):
 
 @pytest.fixture(scope="session")
 def stripes():
-    """Give a maker of noisy images with level, upright or slanted stripes, which flipping leaves what they are."""
+    """Return a function that makes noisy images with level or upright stripes, whose class survives flipping."""
 
     def make(count, *, seed=0, side=12, channels=1):
         generator = np.random.default_rng(seed)

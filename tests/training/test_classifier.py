@@ -4,8 +4,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from visionbus.training.classifier import Classifier, temperature_for  # noqa: E402 (torch may be missing)
-from visionbus.vision import Input, softmax  # noqa: E402
-from visionbus.vision.evaluation import measure  # noqa: E402
+from visionbus.vision import Input, softmax  # noqa: E402 (the same)
+from visionbus.vision.evaluation import measure  # noqa: E402 (the same)
 
 pytestmark = pytest.mark.slow  # torch takes seconds to import
 

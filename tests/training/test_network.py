@@ -4,13 +4,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from visionbus.training.network import Network, NetworkConfig, build  # noqa: E402 (torch may be missing)
-from visionbus.vision import Input  # noqa: E402
+from visionbus.vision import Input  # noqa: E402 (the same)
 
 pytestmark = pytest.mark.slow  # torch takes seconds to import
 
 
 def lived_in(config, side=28):
-    """Give a network whose batch norms have seen something."""
+    """Return a network whose batch norms have statistics, and images."""
     images = np.random.default_rng(0).integers(0, 256, (8, side, side, config.channels), dtype=np.uint8)
     network = build(config, images, seed=0)
     generator = torch.Generator().manual_seed(0)

@@ -15,7 +15,7 @@ CLASSES = ("dark", "bright")
 
 
 def graph(classes=2, *, kind=TensorProto.UINT8, images="images", logits="logits", shape=("n", 4, 6, 1)):
-    """Give a model: the first logit falls with the mean brightness, the others rise with it."""
+    """Return a model: the first logit falls with the mean brightness, the others rise with it."""
     weights = np.full((24, classes), 1 / 24, dtype=np.float32)
     weights[:, 0] *= -1
     return helper.make_model(

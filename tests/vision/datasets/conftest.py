@@ -15,7 +15,7 @@ def idx(array):
 
 @pytest.fixture
 def files():
-    """Give the content of the four files, unpacked, by name."""
+    """Return the content of the four files, unpacked, by name."""
     generator = np.random.default_rng(0)
     return {
         f"{part}-{kind}": idx(generator.integers(0, 10 if "labels" in kind else 256, shape, dtype=np.uint8))
@@ -39,7 +39,7 @@ def put(files):
 
 @pytest.fixture
 def small(files, tmp_path, monkeypatch):
-    """Make the small files the ones that are looked for, on a machine that has none of them."""
+    """Replace the expected files by the small ones, on a machine that has none of them."""
     sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     monkeypatch.setattr(fashion, "SHA256", sha256)
     monkeypatch.setattr(fashion, "DEBIAN", tmp_path / "usr")
