@@ -97,6 +97,71 @@ async def fill(disk):
         assert await store.add([BROKEN]) == 1
 
 
+def remove(path):
+    for file in path.parent.glob(f"{path.name}*"):  # with its -wal and -shm
+        file.unlink()
+
+
+def remove_alone(path):
+    path.unlink()
+
+
+def rename(path):
+    path.rename(path.with_name("old.db"))
+
+
+def replace_by_another(path):
+    other = path.with_name("other.db")
+    with contextlib.closing(sqlite3.connect(other)):
+        other.touch()
+    other.rename(path)
+
+
+@pytest.mark.parametrize("take_away", [remove, remove_alone, rename, replace_by_another])
+async def test_answers_are_not_added_to_a_file_that_is_gone(path, take_away):
+    async with open_store(str(path)) as store:
+        await store.add([CAT])
+        take_away(path)
+        with pytest.raises(StoreUnavailableError, match="was removed or replaced"):
+            await store.add([BROKEN])
+        assert await store.add([BROKEN]) == 1
+        assert await store.add([BROKEN]) == 0
+    assert [row["id"] for row in rows(path)] == [BROKEN.id]
+
+
+async def test_store_whose_folder_is_gone_waits_for_it(tmp_path):
+    path = tmp_path / "folder" / "results.db"
+    path.parent.mkdir()
+    async with open_store(str(path)) as store:
+        remove(path)
+        path.parent.rmdir()
+        for reason in ("was removed or replaced", "cannot keep results", "cannot keep results"):
+            with pytest.raises(StoreUnavailableError, match=reason):
+                await store.add([CAT])
+        path.parent.mkdir()
+        assert await store.add([CAT]) == 1
+    assert [row["id"] for row in rows(path)] == [CAT.id]
+
+
+async def test_row_that_cannot_be_leaves_the_store_as_it_was(path):
+    async with open_store(str(path)) as store:
+        with pytest.raises(sqlite3.IntegrityError):
+            await store.add([CAT, replace(BROKEN, published=float("nan"))])
+        assert rows(path) == []
+        assert await store.add([CAT]) == 1
+
+
+async def test_damaged_database_is_no_fault_of_the_answers(path):
+    async with open_store(str(path)) as store:
+        await store.add([replace(CAT, id=f"r/{number}") for number in range(1000)])
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    async with open_store(str(path)) as store:
+        with pytest.raises(StoreError, match="mend this one"):
+            await store.add([BROKEN])
+
+
 async def test_table_of_another_program_is_refused(path):
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE results (name TEXT, score REAL)")

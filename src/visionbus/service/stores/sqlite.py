@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 from visionbus.service.errors import StoreError, StoreUnavailableError
 
@@ -44,13 +45,14 @@ class SQLiteStore:
     """The table `results` in the file at `path`, made where it is missing; one connection, in a thread of its own.
 
     A commit is on the disk before it is reported (`synchronous=FULL`), so that not even a power cut loses what was
-    acked. Readers may look at any time (WAL).
+    acked. Readers may look at any time (WAL). Where the file is removed or replaced meanwhile, it is made anew.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._thread = ThreadPoolExecutor(1, "store")
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None  # that the connection writes to; None before the first opening
 
     async def __aenter__(self) -> Self:
         try:
@@ -91,27 +93,61 @@ class SQLiteStore:
                 f"{self.path} has another table called results (columns {', '.join(found)}): name another file"
             )
         self._connection = connection
+        self._file = _identity(self.path)
 
     def _close(self) -> None:
         if self._connection:
             self._connection.close()
+            self._connection = None
 
     def _add(self, answers: Sequence[Answer]) -> int:
-        connection = self._connection
-        if connection is None:
-            raise StoreError("the store is not open: use `async with store`")
         now = time.time()
+        connection = self._connected()
         try:
             connection.execute("BEGIN IMMEDIATE")
             before = connection.total_changes
             connection.executemany(_INSERT, [_row(answer, now) for answer in answers])
             new = connection.total_changes - before
+            self._check_file()
             connection.execute("COMMIT")
         except sqlite3.OperationalError as error:  # locked, full, out of reach
-            if connection.in_transaction:
-                connection.rollback()
             raise StoreUnavailableError(f"{self.path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            if type(error) is sqlite3.DatabaseError:  # its subclasses are about one row, or one statement
+                raise StoreError(f"{self.path}: {error}: name another file, or mend this one") from error
+            raise
+        finally:
+            if self._connection and connection.in_transaction:
+                connection.rollback()
         return new
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._file is None:
+            raise StoreError("the store is not open: use `async with store`")
+        if self._connection is None:  # the file went away, and could not be made anew
+            try:
+                self._open()
+            except StoreError as error:
+                raise StoreUnavailableError(str(error)) from error
+        return cast("sqlite3.Connection", self._connection)
+
+    def _check_file(self) -> None:
+        """Raise `StoreUnavailableError` where the path no longer leads to what is written: the next call opens it anew.
+
+        SQLite goes on writing into a file that was removed or replaced, and says nothing.
+        """
+        if _identity(self.path) != self._file:
+            self._close()  # which rolls back
+            raise StoreUnavailableError(f"{self.path} was removed or replaced")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells the file at `path` from every other; None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _row(answer: Answer, now: float) -> tuple[object, ...]:
