@@ -68,7 +68,7 @@ class System:
             self._processes[role] = subprocess.Popen(
                 words,
                 cwd=self._folder,
-                env=os.environ | {"PYTHONPATH": str(FOLDER)},
+                env=os.environ | {"PYTHONPATH": os.pathsep.join([str(FOLDER), os.environ.get("PYTHONPATH", "")])},
                 stdout=confirmed if role == "client" else log,
                 stderr=log,
             )

@@ -2,12 +2,13 @@ import asyncio
 import contextlib
 import sqlite3
 
+import pytest
 import stamina
 
 from visionbus.messaging import Message, connect
 from visionbus.service import results
 from visionbus.service.results import collect
-from visionbus.service.stores import ConsoleStore, StoreUnavailableError, open_store
+from visionbus.service.stores import ConsoleStore, StoreError, StoreUnavailableError, open_store
 from visionbus.service.topology import Topology
 from visionbus.service.wire import ANSWERS, RESULTS, Answer
 
@@ -58,14 +59,33 @@ async def test_what_is_no_answer_is_a_dead_letter(topic, tmp_path):
     assert letter.message.data == b"hello"
 
 
+async def test_answer_that_cannot_be_stored_is_a_dead_letter_and_its_neighbours_are_rows(topic, tmp_path):
+    async with connect("memory://") as bus, open_store(str(tmp_path / "r.db")) as store:
+        really_add = store.add
+
+        async def add(answers):
+            if any(one.id == "r/1" for one in answers):
+                raise ZeroDivisionError("this one is too much")
+            return await really_add(answers)
+
+        store.add = add
+        await send(bus, topic, *map(answer, range(3)))
+        assert await collected(bus, topic, store, 2) == [2]
+        async with bus.subscribe(f"{topic}.{ANSWERS}.{RESULTS}.dead", "dead-letters") as dead:
+            (letter,) = await dead.receive(10, timeout=10)
+    assert stored_ids(tmp_path / "r.db") == ["r/0", "r/2"]
+    assert letter.message.data == answer(1).data
+    assert letter.message.attributes["visionbus-reason"] == "cannot be stored: ZeroDivisionError: this one is too much"
+
+
 async def test_committed_before_acked(topic):
     class Broken:
         async def add(self, answers):
-            raise ZeroDivisionError
+            raise StoreError("the database is damaged")
 
     async with connect("memory://") as bus:
         await send(bus, topic, answer(1))
-        with contextlib.suppress(ZeroDivisionError):
+        with pytest.raises(StoreError):
             await collect(bus, Broken(), topic=topic)
         async with bus.subscribe(f"{topic}.{ANSWERS}", RESULTS) as receiver:
             assert await receiver.receive(timeout=10)

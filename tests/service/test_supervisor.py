@@ -27,7 +27,7 @@ IMAGES = np.random.default_rng(0).integers(0, 200, (500, 2, 2), np.uint8)
 
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(FOLDER))
+    monkeypatch.setenv("PYTHONPATH", str(FOLDER), prepend=os.pathsep)
 
 
 @pytest.fixture

@@ -100,6 +100,14 @@ def test_shape_of_an_image_file_is_ignored():
     assert read_request(Message(b"file", None, {"ce-id": "mine", "shape": "1,1,1"})).shape is None
 
 
+@pytest.mark.parametrize("run", ["r" * 101, "r" * 2000, "half \udcff", "ü", "", "/other/program"])
+def test_run_that_an_answer_could_not_carry_is_none(run):
+    attributes = {"ce-id": "mine", "ce-correlationid": run}
+    assert read_request(received_message(b"file", None, attributes)).run is None
+    message = plain_answer().to_message()
+    assert Answer.from_message(received_message(message.data, None, {**message.attributes, **attributes})).run is None
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -174,6 +182,29 @@ def test_answer_keeps_the_thousand_most_probable_classes():
 def test_what_is_no_answer_is_said_to_be_none(attributes, data):
     with pytest.raises(WireError):
         Answer.from_message(received_message(data, None, attributes))
+
+
+@pytest.mark.parametrize(
+    ("found", "put"),
+    [
+        (b'"run/1"', b'"\\ud800"'),
+        (b'"cat"', b'"\\ud800"'),
+        (b'"pets"', b'"\\udc80"'),
+        (b'"0123456789ab"', b'"\\udc80"'),
+        (b'"published":1.0', b'"published":NaN'),
+        (b'"received":2.0', b'"received":Infinity'),
+        (b'"done":3.0', b'"done":-Infinity'),
+        (b'"done":3.0', b'"done":"NaN"'),
+        (b'"published":1.0', b'"published":1' + b"0" * 400),
+        (b"0.75", b"NaN"),
+        (b"0.75", b"1" + b"0" * 400),
+    ],
+)
+def test_answer_that_no_store_takes_is_none(found, put):
+    data = plain_answer().to_message().data
+    assert found in data
+    with pytest.raises(WireError, match="not the JSON of an answer"):
+        Answer.from_message(received_message(data.replace(found, put), None, {"ce-type": wire.ANSWER_TYPE}))
 
 
 @given(

@@ -7,9 +7,11 @@ import stamina
 from fake_models import FAILING, Brightness, Slow, offline
 
 from visionbus.messaging import Message, UnavailableError, connect
+from visionbus.messaging.message import received_message
 from visionbus.service.client import Client
+from visionbus.service.topology import Topology
 from visionbus.service.watch import CONDEMNED, Unwatched, Verdicts
-from visionbus.service.wire import ANSWERS, REQUESTS, RESULTS, WORKERS, Answer
+from visionbus.service.wire import ANSWERS, RAW_PIXELS, REQUESTS, RESULTS, WORKERS, Answer
 from visionbus.service.worker import serve
 
 IMAGES = np.random.default_rng(0).integers(0, 200, (300, 2, 2), np.uint8)
@@ -123,6 +125,26 @@ async def test_request_without_attributes_is_rejected_with_a_reason(url, topic):
             (dead,) = await receive(bus, f"{topic}.{REQUESTS}.{WORKERS}.dead", "dead-letters", 1)
     assert dead.message.data == b"what is this?"
     assert "no attribute ce-id" in dead.message.attributes["visionbus-reason"]
+
+
+HALF = "\udcff"  # half of a surrogate pair: how drivers pass on what is not UTF-8
+
+
+@pytest.mark.parametrize("value", [HALF, "9" * 2000, HALF * 2000, "\0", "ü" * 2000], ids=ascii)
+@pytest.mark.parametrize(
+    "name", ["ce-correlationid", "ce-time", "ce-source", "content-type", "model", "shape", "other"]
+)
+async def test_whatever_a_foreign_request_says_it_is_answered_like_its_neighbours(topic, name, value):
+    def foreign(number, **attributes):
+        attributes = {"content-type": RAW_PIXELS, "shape": "2,2,1", "ce-id": f"r/{number}", **attributes}
+        return received_message(IMAGES[number].tobytes(), None, attributes)
+
+    async with connect("memory://") as bus, serving(bus, topic):
+        await Topology(topic).declare(bus)
+        await bus.send(f"{topic}.{REQUESTS}", foreign(0), foreign(1, **{name: value}), foreign(2))
+        got = await answers(bus, topic, 3)
+    assert {number for number in range(3) if got[f"r/{number}"].label} >= {0, 2}
+    assert (got["r/1"].error is None) == (name.startswith("ce-") or name == "other")
 
 
 async def test_worker_waits_out_a_broker_that_is_unavailable(topic, monkeypatch, caplog):

@@ -112,7 +112,7 @@ class Classifier:
         self, request: Request, outcome: Prediction | str, published: float, received: float, done: float
     ) -> Answer:
         if isinstance(outcome, str):
-            reason = outcome[:_LONGEST_REASON]
+            reason = outcome[:_LONGEST_REASON].encode(errors="replace").decode()  # it may quote the request
             return Answer(request.id, None, (), self.name, self.version, published, received, done, reason, request.run)
         return Answer(
             request.id,

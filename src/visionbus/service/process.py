@@ -1,4 +1,4 @@
-"""One worker process, as its supervisor starts it: `python -m visionbus.service.process SPECIFICATION`."""
+"""One worker process, as its supervisor starts it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ class Inheritance:
 def arguments(specification: Specification, inheritance: Inheritance) -> list[str]:
     """Give the command line of a worker process."""
     words = json.dumps([asdict(specification), asdict(inheritance)])
-    return [sys.executable, "-m", "visionbus.service.process", words]
+    program = "from visionbus.service.process import main; main()"
+    return [sys.executable, "-P", "-c", program, words]  # -P: nothing is imported from the folder that we are in
 
 
 def main() -> None:
@@ -125,7 +126,3 @@ async def _serve(specification: Specification, watch: Supervised) -> None:
             stop=stop,
             watch=watch,
         )
-
-
-if __name__ == "__main__":
-    main()

@@ -6,6 +6,7 @@ Sources: CloudEvents 1.0.2; its Kafka binding, section 3.2 (binary content mode)
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -127,7 +128,13 @@ def read_request(message: Message) -> Request:
     if get("ce-type", REQUEST_TYPE) != REQUEST_TYPE:
         raise WireError(f"attribute ce-type is {get('ce-type')!r}; a request's is {REQUEST_TYPE!r}")
     shape = get("shape", "") if get("content-type") == RAW_PIXELS else None
-    return Request(name, message.data, shape, get("model"), get("ce-correlationid"))
+    return Request(name, message.data, shape, get("model"), _run_of(message.attributes))
+
+
+def _run_of(attributes: Mapping[str, str]) -> str | None:
+    """Return the run that a message belongs to; None where it is not one of ours, which an answer could not carry."""
+    run = attributes.get("ce-correlationid")
+    return run if run is not None and _RUN.fullmatch(run) else None
 
 
 def _is_usable(name: str) -> bool:
@@ -199,7 +206,7 @@ class Answer:
             raise WireError(f"attribute ce-type is {kind!r}; an answer's is {ANSWER_TYPE!r}")
         try:
             return cls._from_json(json.loads(message.data), message.attributes)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
             raise WireError(f"not the JSON of an answer: {type(error).__name__}: {error}") from error
 
     @classmethod
@@ -210,14 +217,14 @@ class Answer:
         answer = cls(
             _string(value["id"]),
             _string_or_none(value["label"]),
-            tuple([(_string(label), float(p)) for label, p in pairs]),
+            tuple([(_string(label), _number(p)) for label, p in pairs]),
             _string(model["name"]),
             _string(model["version"]),
-            float(timings["published"]),
-            float(timings["received"]),
-            float(timings["done"]),
+            _number(timings["published"]),
+            _number(timings["received"]),
+            _number(timings["done"]),
             _string_or_none(value["error"]),
-            attributes.get("ce-correlationid"),
+            _run_of(attributes),
         )
         if (answer.label is None) != (not pairs) or (answer.label is None) == (answer.error is None):
             raise ValueError("an answer has a label and probabilities, or else an error")
@@ -231,8 +238,18 @@ def _text(value: str | None) -> str:
 
 def _string(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r:.40} is no text")
+        raise TypeError(f"{value!r:.40} is not a string")
+    value.encode()  # UnicodeEncodeError, a ValueError, for half a surrogate pair: JSON can carry it, no store can
     return value
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float):
+        raise TypeError(f"{value!r:.40} is not a number")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is not a finite number")
+    return number
 
 
 def _string_or_none(value: object) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -144,7 +143,7 @@ class SQLiteStore:
 def _identity(path: Path) -> tuple[int, int] | None:
     """Return what tells the file at `path` from every other; None where there is none."""
     try:
-        found = os.stat(path)
+        found = path.stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino
