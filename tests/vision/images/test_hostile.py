@@ -109,6 +109,18 @@ def test_huge_dimensions_are_refused_before_memory_is_taken(form):
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("size", [(1, 2**26), (2**26, 1), (65_536, 1)])
+def test_picture_like_a_thread_is_refused_before_memory_is_taken(size):
+    data = png(*size, zlib.compress(b""))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match="more than 65535 on a side: cut it into parts"):
+            load(data, SPEC)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("size", [(0, 0), (0, 16), (16, 0), (2**31, 2**31), (1, 2**32 - 1)])
 def test_impossible_dimensions_are_refused(size):
     assert outcome(png(*size, zlib.compress(b""))) is None

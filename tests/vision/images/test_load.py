@@ -131,6 +131,19 @@ def test_of_an_animation_the_first_frame_is_taken_with_a_warning(form, caplog):
     assert "first" in caplog.text
 
 
+def test_pages_after_the_first_are_not_read(caplog):
+    pages = [Image.new("RGB", (6, 4), colour) for colour in ("red", "lime")]
+    data = bytearray(encode(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
+    first = int.from_bytes(data[4:8], "little")
+    link = first + 2 + 12 * int.from_bytes(data[first : first + 2], "little")
+    second = int.from_bytes(data[link : link + 4], "little")
+    data[second : second + 2] = b"\0\0"  # a page without a size, which Pillow refuses
+    with caplog.at_level(logging.WARNING):
+        loaded = load(bytes(data), COLOUR)
+    assert (loaded == RED).all()
+    assert "first" in caplog.text
+
+
 def test_single_picture_gives_no_warning(caplog):
     for form in ("GIF", "WebP", "PNG", "TIFF", "JPEG", "BMP"):
         load(encode(Image.new("RGB", (6, 4)), form), COLOUR)
@@ -230,6 +243,10 @@ def test_limits_are_of_bytes_and_of_pixels():
         load(data, GREY, limits=Limits(size=10))
     with pytest.raises(ImageError, match="20 x 30 pixels, more than 599: use a smaller image"):
         load(data, GREY, limits=Limits(pixels=599))
-    load(data, GREY, limits=Limits(size=len(data), pixels=600))
+    with pytest.raises(ImageError, match="20 x 30 pixels, more than 29 on a side: cut it into parts"):
+        load(data, GREY, limits=Limits(side=29))
+    load(data, GREY, limits=Limits(size=len(data), pixels=600, side=30))
     with pytest.raises(ValueError, match="at most"):
         Limits(pixels=10**9)
+    with pytest.raises(ValueError, match="at least 1"):
+        Limits(side=0)

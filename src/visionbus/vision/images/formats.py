@@ -41,6 +41,7 @@ class Limits:
     Attributes:
         size: of the file, in bytes.
         pixels: width times height, from the header; at most 89,478,485. Decoding takes up to 16 bytes per pixel.
+        side: width or height, in pixels, from the header. A picture one pixel wide takes far more memory per pixel.
 
     Raises:
         ValueError: if a limit is below 1, or `pixels` is too large.
@@ -48,10 +49,11 @@ class Limits:
 
     size: int = 64 * 2**20
     pixels: int = 64 * 2**20
+    side: int = 65_535
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.size < 1 or not 1 <= self.pixels <= _MAX_PIXELS:
+        if min(self.size, self.side) < 1 or not 1 <= self.pixels <= _MAX_PIXELS:
             raise ValueError(f"limits must be at least 1, and pixels at most {_MAX_PIXELS}, not {self}")
 
 
@@ -78,6 +80,10 @@ def open_image(data: bytes, limits: Limits) -> ImageFile:
     if width * height > limits.pixels:
         raise ImageError(
             f"the {name} file has {width} x {height} pixels, more than {limits.pixels}: use a smaller image"
+        )
+    if max(width, height) > limits.side:
+        raise ImageError(
+            f"the {name} file has {width} x {height} pixels, more than {limits.side} on a side: cut it into parts"
         )
     return image
 

@@ -6,9 +6,9 @@ from io import BytesIO
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from visionbus.vision.errors import ImageError
@@ -117,10 +117,10 @@ def _read_pixels(image: ImageFile) -> None:
 
 def _is_animated(image: ImageFile) -> bool:
     """Return whether more frames follow the first."""
-    if isinstance(image, PngImageFile | JpegImageFile):  # the quick way, for the common formats
-        return bool(getattr(image, "is_animated", False))
-    with quiet():
-        return getattr(image, "n_frames", 1) > 1
+    if isinstance(image, GifImageFile):  # it looks for a second frame; the others know from the header
+        with quiet():
+            return image.is_animated
+    return bool(getattr(image, "is_animated", False))  # `n_frames` would read every page of a TIFF
 
 
 def _fitted(image: Image.Image, spec: Input) -> Image.Image:
