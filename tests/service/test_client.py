@@ -35,6 +35,21 @@ async def test_images_are_on_the_bus_when_their_ids_are_given(url, topic):
     assert [message.attributes["ce-id"] for message in messages] == ids
 
 
+async def test_submitting_again_gives_new_ids_and_a_replay_the_same(topic):
+    async def source():
+        yield b"in an async iterable"
+
+    async def ids(bus):
+        async with Client(bus, topic=topic, run="r") as client:
+            batches = (FOUR, [b"a", ("b", b"b")], source())
+            return [name for images in batches async for name in client.submit(images)]
+
+    async with connect("memory://") as bus:
+        first = await ids(bus)
+        assert first == ["r/0", "r/1", "r/2", "r/3", "r/4", "r/b", "r/6"]
+        assert await ids(bus) == first
+
+
 async def test_many_images_of_an_endless_source_are_not_read_ahead_without_bound(topic):
     taken = itertools.count()
     source = (b"image" for _ in iter(lambda: next(taken), -1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import secrets
 import time
@@ -67,6 +68,7 @@ class Client:
         self._ack_deadline = ack_deadline
         self._requests = Requests(self.run, bus.max_message_bytes, shrink)
         self._refused = refused
+        self._numbers = itertools.count()  # of all that is submitted: ids are unique in the run
         self._subscription: Subscription | None = None
 
     async def __aenter__(self) -> Self:
@@ -87,7 +89,9 @@ class Client:
     async def submit(self, images: Items) -> AsyncGenerator[str]:
         """Send images, and yield each one's id once the bus holds it; answers are not waited for.
 
-        Nothing is sent until it is iterated. If you stop early (use `contextlib.aclosing`), some images may have been
+        Nothing is sent until it is iterated. An image without a name is called by its number, counted from 0 over all
+        calls on this client; the same calls in the same order on another client of the same run give the same ids. If
+        you stop early (use `contextlib.aclosing`), some images may have been
         sent whose ids you were not given.
 
         `images` gives paths, bytes of image files, uint8 pixels [h, w] or [h, w, c], `(name, any of these)`, or `Image`
@@ -148,39 +152,34 @@ class Client:
             await outbox.end()
 
     async def _make_from_async(self, items: AsyncIterator[Item], outbox: Outbox) -> None:
-        index = 0
         async for item in items:
-            if message := await asyncio.to_thread(self._request, item, index):
+            if message := await asyncio.to_thread(self._request, item):
                 await outbox.put([message])
-            index += 1
 
     async def _make_in_thread(self, items: Iterator[Item], outbox: Outbox) -> None:
-        index = 0
         while True:
-            messages, taken, ended = await asyncio.to_thread(self._some, items, index)
-            index += taken
+            messages, ended = await asyncio.to_thread(self._some, items)
             await outbox.put(messages)
             if ended:
                 return
 
-    def _some(self, items: Iterator[Item], index: int) -> tuple[list[Message], int, bool]:
-        """Make requests until there are enough for a batch, or time has passed; tell how many items they took."""
+    def _some(self, items: Iterator[Item]) -> tuple[list[Message], bool]:
+        """Make requests until they fill a batch, or time has passed; return them, and whether the items ended."""
         messages: list[Message] = []
-        size = taken = 0
+        size = 0
         until = time.monotonic() + _PATIENCE
         while len(messages) < MOST and size < MOST_BYTES and time.monotonic() < until:
             item = next(items, _END)
             if item is _END:
-                return messages, taken, True
-            if message := self._request(item, index + taken):  # type: ignore[arg-type]  # it is not the sentinel
+                return messages, True
+            if message := self._request(item):  # type: ignore[arg-type]  # it is not the sentinel
                 messages.append(message)
                 size += message.size
-            taken += 1
-        return messages, taken, False
+        return messages, False
 
-    def _request(self, item: Item, index: int) -> Message | None:
+    def _request(self, item: Item) -> Message | None:
         try:
-            return self._requests.make(item, index)
+            return self._requests.make(item, next(self._numbers))
         except RefusedError as error:
             self._refused(str(error))
             return None
