@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -57,6 +60,31 @@ def test_missing_and_large_files_are_refused_by_name(tmp_path):
         MAKER.make("missing.png", 0)
     with pytest.raises(RefusedError, match="over the bus's limit"):
         MAKER.make(np.zeros((101, 100), np.uint8), 0)
+
+
+@pytest.mark.parametrize("shrink", [False, True])
+def test_what_is_not_a_regular_file_is_refused_unopened(tmp_path, shrink):
+    maker = Requests("run", 10_000, shrink)
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to("/dev/zero")
+    for path in (tmp_path / "pipe.png", tmp_path / "link.png", Path("/dev/zero"), tmp_path):
+        with pytest.raises(RefusedError, match=f"{path}: not a regular file"):
+            maker.make(path, 0)
+
+
+def test_file_that_grows_while_it_is_read_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "growing.png"
+    path.write_bytes(bytes(9_000))
+    really_open = Path.open
+
+    def grow(self, mode):
+        with really_open(self, "ab") as file:
+            file.write(bytes(9_000))
+        return really_open(self, mode)
+
+    monkeypatch.setattr(Path, "open", grow)
+    with pytest.raises(RefusedError, match="10,001 bytes, over the limit of 10,000"):
+        MAKER.make(path, 0)
 
 
 def test_large_image_is_shrunk_where_that_is_asked_for(tmp_path, png):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,15 +71,24 @@ class Requests:
                     f"{name}: pixels must be uint8 [h, w] or [h, w, c], not {content.dtype} {content.shape}"
                 )
             return content.tobytes(), (*content.shape, 1)[:3]
+        return self._read_file(Path(content), name), None
+
+    def _read_file(self, path: Path, name: str) -> bytes:
+        most = Limits().size if self.shrink else self.max_bytes
         try:
-            with Path(content).open("rb") as file:
-                most = Limits().size if self.shrink else self.max_bytes
-                size = os.fstat(file.fileno()).st_size
-                if size > most:
-                    raise RefusedError(f"{name}: {size:,} bytes, over the limit of {most:,}{self._cure()}")
-                return file.read(), None
+            found = path.stat()
+            if not stat.S_ISREG(found.st_mode):  # a pipe may keep one waiting for ever, a device never end
+                raise RefusedError(f"{name}: not a regular file")
+            size = found.st_size
+            if size <= most:
+                with path.open("rb") as file:
+                    data = file.read(most + 1)  # it may have grown, or not know its size, as in /proc
+                size = max(size, len(data))
         except OSError as error:
             raise RefusedError(f"{name}: {error.strerror}") from error
+        if size > most:
+            raise RefusedError(f"{name}: {size:,} bytes, over the limit of {most:,}{self._cure()}")
+        return data
 
     def _fitting(self, image: Image, name: str, data: bytes, shape: tuple[int, ...] | None) -> Message:
         whole = image.id or wire.request_id(self.run, os.fsencode(name))
