@@ -130,10 +130,10 @@ async def test_request_without_attributes_is_rejected_with_a_reason(url, topic):
 HALF = "\udcff"  # half of a surrogate pair: how drivers pass on what is not UTF-8
 
 
-@pytest.mark.parametrize("value", [HALF, "9" * 2000, HALF * 2000, "\0", "ü" * 2000], ids=ascii)
 @pytest.mark.parametrize(
-    "name", ["ce-correlationid", "ce-time", "ce-source", "content-type", "model", "shape", "other"]
+    "value", [HALF, "9" * 2000, HALF * 2000, "\0", "ü" * 2000], ids=lambda value: ascii(value)[1:7]
 )
+@pytest.mark.parametrize("name", ["ce-correlationid", "ce-time", "ce-source", "content-type", "model", "shape"])
 async def test_whatever_a_foreign_request_says_it_is_answered_like_its_neighbours(topic, name, value):
     def foreign(number, **attributes):
         attributes = {"content-type": RAW_PIXELS, "shape": "2,2,1", "ce-id": f"r/{number}", **attributes}
@@ -144,7 +144,7 @@ async def test_whatever_a_foreign_request_says_it_is_answered_like_its_neighbour
         await bus.send(f"{topic}.{REQUESTS}", foreign(0), foreign(1, **{name: value}), foreign(2))
         got = await answers(bus, topic, 3)
     assert {number for number in range(3) if got[f"r/{number}"].label} >= {0, 2}
-    assert (got["r/1"].error is None) == (name.startswith("ce-") or name == "other")
+    assert (got["r/1"].error is None) == name.startswith("ce-")
 
 
 async def test_worker_waits_out_a_broker_that_is_unavailable(topic, monkeypatch, caplog):
