@@ -47,7 +47,7 @@ async def test_deadline_out_of_range_is_refused(trial: Trial) -> None:
 async def test_slow_handler_keeps_its_message_while_its_loop_turns(trial: Trial) -> None:
     topic = await trial.topic()
     await trial.send(topic, Message(b"data"))
-    slow, other = await trial.receiver(topic), await trial.receiver(topic, ack_deadline=LEASE)
+    slow, other = await trial.receiver(topic, ack_deadline=LEASE), await trial.receiver(topic)
     (one,) = await take(slow, 1)
     assert await other.receive(timeout=2.5 * slow.ack_deadline) == []
     await slow.ack(one)
