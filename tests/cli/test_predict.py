@@ -1,5 +1,7 @@
 """`visionbus predict`, with the shipped model."""
 
+import os
+
 import numpy as np
 from PIL import Image
 
@@ -27,6 +29,17 @@ def test_predict_names_a_bad_image_and_answers_the_others(run, images):
         {"path", "label", "probabilities"},
     ]
     assert outcome.err.splitlines() == [f"visionbus: error: {bad}: the file is empty: use an image file"]
+
+
+def test_predict_names_what_is_no_regular_file_and_answers_the_others(run, images):
+    os.mkfifo(images / "pipe.png")
+    outcome = run("predict", images / "pipe.png", "/dev/zero", images / "Bag" / "0.png", "--json")
+    assert outcome.status == 1
+    assert ["error" in answer for answer in outcome.document["images"]] == [True, True, False]
+    assert outcome.err.splitlines() == [
+        f"visionbus: error: {path}: not a regular file: copy its content into one"
+        for path in (images / "pipe.png", "/dev/zero")
+    ]
 
 
 def test_predict_without_an_image_is_wrong_usage(run):

@@ -1,8 +1,10 @@
 """Model files: ours run, others are refused with the cure."""
 
 import hashlib
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,8 +85,15 @@ def test_newer_format_is_refused(write_model):
     "changes",
     [
         {"format": "1"},
+        {"format": True},
+        {"format": 1.0},
+        {"format": 0},
+        {"format": -5},
         {"name": ""},
         {"name": 3},
+        {"name": "half a pair \ud800"},
+        {"classes": ["dark", "half a pair \udfff"]},
+        {"classes": ["", "bright"]},
         {"classes": []},
         {"classes": "dark"},
         {"classes": [1, 2]},
@@ -99,6 +108,31 @@ def test_newer_format_is_refused(write_model):
 def test_damaged_metadata_is_refused(write_model, changes):
     with pytest.raises(ModelError, match="is not a model for visionbus"):
         OnnxModel(write_model(**changes))
+
+
+def test_metadata_of_too_many_levels_is_refused(write_model, make_graph):
+    graph = make_graph()
+    graph.metadata_props.add(key="visionbus.figures", value="[" * 100_000)
+    with pytest.raises(ModelError, match=r"visionbus.figures is not JSON"):
+        OnnxModel(write_model(model=graph, figures=None))
+
+
+@pytest.mark.parametrize("place", [b'"tiny"', b"flat", b"numbers"])
+def test_damaged_text_is_refused_and_nothing_is_printed(write_model, place, capfd):
+    path = write_model()
+    content = path.read_bytes()
+    assert place in content
+    path.write_bytes(content.replace(place, place[:2] + b"\xff" + place[3:], 1))
+    with pytest.raises(ModelError, match=r"tiny\.onnx is .*again"):
+        OnnxModel(path)
+    assert capfd.readouterr().out == ""
+
+
+def test_what_is_no_regular_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.onnx")
+    for path in (tmp_path / "pipe.onnx", Path("/dev/zero")):
+        with pytest.raises(ModelError, match="not a regular file"):
+            OnnxModel(path)
 
 
 def test_wrong_class_count_is_refused(write_model, make_graph):

@@ -51,12 +51,14 @@ def predict(*, paths: tuple[Path, ...], as_json: bool) -> int:
 def _answer(model: Model, path: Path, *, quiet: bool) -> dict[str, object]:
     """Classify one file; print the answer at once unless `quiet`."""
     from visionbus import vision  # noqa: PLC0415 (--help does not wait for numpy)
+    from visionbus.vision.files import read_limited  # noqa: PLC0415 (the same)
 
     try:
-        pixels = vision.load(path.read_bytes(), model.input)
-    except vision.ImageError as error:
-        click.echo(f"visionbus: error: {path}: {error}", err=True)
-        return {"path": str(path), "error": str(error)}
+        pixels = vision.load(read_limited(path, vision.Limits().size), model.input)
+    except (vision.ImageError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        click.echo(f"visionbus: error: {path}: {reason}", err=True)
+        return {"path": str(path), "error": reason}
     (found,) = vision.predict(model, pixels[None])
     if not quiet:
         click.echo(f"{path}: {found.label} {found.probability:.4f}")

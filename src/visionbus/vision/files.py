@@ -1,17 +1,45 @@
-"""Replaces a file atomically: readers see the old file or the complete new one, even if the writer crashes."""
+"""Reads files that may be anything, and replaces files atomically."""
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file, or a link to one; a pipe would block and a device may never end.
+
+    Raises:
+        OSError: if it is another kind of file, or cannot be opened.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):  # before it is opened: that alone blocks for a pipe
+        raise OSError(errno.EINVAL, "not a regular file: copy its content into one", str(path))
+    return path.open("rb")
+
+
+def read_limited(path: Path, limit: int) -> bytes:
+    """Return the content of a regular file of at most `limit` bytes.
+
+    Raises:
+        OSError: if it is longer, is another kind of file, or cannot be read.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise OSError(errno.EFBIG, f"the file has {size} bytes, more than {limit}: use a smaller one", str(path))
+        return file.read(size + 1)  # never more than a byte over the limit, even if it grows meanwhile
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`; it replaces `path` when the block succeeds and is removed when it raises.
 
-    Two processes may do this at once: the last one wins.
+    Readers see the old file or the complete new one, even if the writer crashes. Two processes may do this at once: the
+    last one wins.
 
     Raises:
         OSError: if the folder is not writable.

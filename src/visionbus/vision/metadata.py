@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from visionbus.vision.errors import ModelError
 from visionbus.vision.images import Input
@@ -49,15 +50,16 @@ class Metadata:
             ModelError: if a value is missing, damaged, or of a newer format.
         """
         version = _value(properties, "format")
-        if not isinstance(version, int) or version > FORMAT:
-            raise ModelError(f"it has format {version}, but this visionbus reads {FORMAT}: upgrade visionbus")
+        if type(version) is not int or version != FORMAT:
+            cure = "upgrade visionbus" if type(version) is int and version > FORMAT else "export it again"
+            raise ModelError(f"it has format {version!r}, but this visionbus reads {FORMAT}: {cure}")
         name = _value(properties, "name")
         classes = _value(properties, "classes")
         figures, provenance = _value(properties, "figures"), _value(properties, "provenance")
-        if not isinstance(name, str) or not name:
-            raise ModelError(f"its name must be a non-empty string, not {name!r}: export it again")
-        if not isinstance(classes, list) or not all(isinstance(label, str) for label in classes):
-            raise ModelError(f"its classes must be a list of names, not {classes!r}: export it again")
+        if not _is_name(name):
+            raise ModelError(f"its name must be a non-empty text, not {name!r}: export it again")
+        if not isinstance(classes, list) or not all(map(_is_name, classes)):
+            raise ModelError(f"its classes must be a list of non-empty texts, not {classes!r}: export it again")
         if not classes or len(set(classes)) != len(classes):
             raise ModelError(f"its classes must be distinct names, at least one, not {classes!r}: export it again")
         if not isinstance(figures, dict) or not isinstance(provenance, dict):
@@ -69,12 +71,23 @@ class Metadata:
         return cls(name, tuple(classes), spec, figures, provenance)
 
 
+def _is_name(value: object) -> TypeGuard[str]:
+    """Return whether this is a text that can be sent: not empty, and without half a surrogate pair."""
+    if not isinstance(value, str) or not value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _value(properties: Mapping[str, str], key: str) -> object:
     """Return one JSON value."""
     try:
         value: object = json.loads(properties[_PREFIX + key])
     except KeyError:
         raise ModelError(f"it has no metadata {_PREFIX}{key}: make it with `visionbus train`") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"its metadata {_PREFIX}{key} is not JSON ({error}): export it again") from error
     return value

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from visionbus.vision.errors import ModelError
+from visionbus.vision.files import read_limited
 from visionbus.vision.images import Input
 from visionbus.vision.metadata import Metadata
 
@@ -19,6 +20,8 @@ LOGITS = "logits"
 # Larger batches are run in parts of this many images: the working set stays in the processor's cache, and memory use
 # is bounded.
 MAX_PART = 32
+
+_MAX_BYTES = 2**31 - 1  # of a file: what Protocol Buffers allow
 
 
 def default_model() -> Path:
@@ -41,7 +44,7 @@ class OnnxModel:
             ModelError: if the file is missing, damaged, or was not made by visionbus.
         """
         try:
-            content = Path(path).read_bytes()
+            content = read_limited(Path(path), _MAX_BYTES)
         except OSError as error:
             raise ModelError(f"cannot read the model {path} ({error.strerror}): name an .onnx file") from error
         self._session = _session(content, path, threads)
@@ -50,6 +53,8 @@ class OnnxModel:
             _check(self._session, self._metadata)
         except ModelError as error:
             raise ModelError(f"{path} is not a model for visionbus: {error}") from error
+        except UnicodeDecodeError as error:  # ONNX Runtime hands out strings as they are in the file
+            raise ModelError(f"{path} is damaged ({error}): copy or train it again") from error
         self._version = hashlib.sha256(content).hexdigest()[:12]
 
     @property
@@ -97,6 +102,15 @@ class OnnxModel:
         return np.asarray(logits, dtype=np.float32)
 
 
+class _Session(onnxruntime.InferenceSession):  # type: ignore[misc]  # it has no types
+    """A session that never falls back: it would print that on stdout, and try the CPU again.
+
+    ONNX Runtime 1.20 sets this attribute whatever its arguments say, and reads it before its constructor returns.
+    """
+
+    _enable_fallback = property(lambda _: False, lambda _, __: None)
+
+
 def _session(content: bytes, path: Path, threads: int) -> onnxruntime.InferenceSession:
     """Start ONNX Runtime from the bytes of a file: then a model cannot make it read other files."""
     options = onnxruntime.SessionOptions()
@@ -106,7 +120,7 @@ def _session(content: bytes, path: Path, threads: int) -> onnxruntime.InferenceS
     options.log_severity_level = 3  # errors only; they are raised as well
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other workers need the cores
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return _Session(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors have no common base class
         raise ModelError(f"{path} is not an ONNX model, or is truncated ({error}): copy or train it again") from error
 

@@ -1,5 +1,7 @@
 """Folders with one subfolder per class, and what else is found in such folders."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -46,6 +48,25 @@ def test_broken_files_are_named_with_their_reason_and_skipped(folder):
         ("cats/z.png", "file"),
     ]
     assert len(found.dataset) == 9
+
+
+def test_pipes_and_devices_are_named_and_skipped(folder):
+    os.mkfifo(folder / "cats" / "pipe.png")
+    (folder / "cats" / "zero.png").symlink_to("/dev/zero")
+    found = read_folder(folder)
+    cure = "not a regular file: copy its content into one"
+    assert [(skipped.name, skipped.reason) for skipped in found.skipped] == [
+        ("cats/pipe.png", cure),
+        ("cats/zero.png", cure),
+    ]
+    assert len(found.dataset) == 9
+
+
+def test_file_over_the_limit_is_skipped_unread(folder):
+    with (folder / "cats" / "vast.png").open("wb") as file:
+        file.truncate(2**40)  # a sparse file: it takes no room on the disk
+    (skipped,) = read_folder(folder).skipped
+    assert "has 1099511627776 bytes, more than 67108864: use a smaller one" in skipped.reason
 
 
 def test_hidden_files_and_litter_are_passed_over(folder):

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from visionbus.vision.datasets.dataset import Dataset
 from visionbus.vision.errors import DatasetError, ImageError
+from visionbus.vision.files import read_limited
 from visionbus.vision.images import Input, Mode, load
-from visionbus.vision.images.formats import header
+from visionbus.vision.images.formats import LIMITS, header
 
 _SAMPLE = 200  # images whose headers are read to choose an Input
 _SIDE = 64  # pixels; enough for a network that is trained from scratch in minutes on a CPU
@@ -121,13 +122,15 @@ def _images(folder: Path) -> Iterator[Path]:
 def _decode(path: Path, spec: Input) -> npt.NDArray[np.uint8] | str:
     """Return the pixels, or the reason why there are none."""
     try:
-        return load(path.read_bytes(), spec)
-    except (ImageError, OSError) as error:
+        return load(read_limited(path, LIMITS.size), spec)
+    except ImageError as error:
         return str(error)
+    except OSError as error:
+        return str(error.strerror)
 
 
 def _header(path: Path) -> tuple[int, int, bool] | None:
     try:
-        return header(path.read_bytes())
+        return header(read_limited(path, LIMITS.size))
     except (ImageError, OSError):
         return None

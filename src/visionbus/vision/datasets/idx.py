@@ -10,25 +10,37 @@ import math
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from visionbus.vision.errors import DatasetError
+from visionbus.vision.files import open_regular
 
 _GZIP = b"\x1f\x8b"
-_UINT8 = 8
+_MAGIC = bytes((0, 0, 8))  # 8: uint8
+_MAX_BYTES = 2**30  # of one file; Fashion-MNIST has 47 million, the largest relative 640 million
+_CHUNK = 2**20
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the content of a file, unpacked if it is gzipped (by its first bytes, whatever its name).
+    """Return the content of an IDX file, unpacked if it is gzipped (by its first bytes, whatever its name).
+
+    At most one byte more than the header promises is read, so a small file that unpacks to much does no harm: `parse`
+    refuses it. Of what is no IDX file, only the first bytes are returned.
 
     Raises:
-        DatasetError: if the file cannot be read or its compression is damaged.
+        DatasetError: if the file cannot be read, is too large, or its compression is damaged.
     """
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content.startswith(_GZIP) else content
+        with open_regular(path) as file:
+            packed = file.read(len(_GZIP)) == _GZIP
+            file.seek(0)
+            if not packed:
+                return _read(file, path)
+            with gzip.open(file) as unpacked:
+                return _read(unpacked, path)
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(f"cannot read {path} ({error}): fetch the file again") from error
 
@@ -46,7 +58,7 @@ def parse(content: bytes, source: str) -> npt.NDArray[np.uint8]:
     Raises:
         DatasetError: if it is not an IDX file of bytes, or is longer or shorter than its header says.
     """
-    if len(content) < 4 or content[:3] != bytes((0, 0, _UINT8)):
+    if len(content) < 4 or content[:3] != _MAGIC:
         first = content[:4].hex(" ") or "nothing"
         raise DatasetError(f"{source} is not an IDX file of bytes (it begins with {first}): name another file")
     start = 4 + 4 * content[3]
@@ -58,4 +70,29 @@ def parse(content: bytes, source: str) -> npt.NDArray[np.uint8]:
             f"{source} has {len(content) - start} bytes of values, but its header says {math.prod(shape)} {shape}: "
             "fetch the file again"
         )
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+    try:
+        return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+    except ValueError as error:
+        raise DatasetError(f"{source} has an impossible header ({error}): fetch the file again") from error
+
+
+def _read(file: BinaryIO | gzip.GzipFile, path: Path) -> bytes:
+    """Return the header and what it promises, and one byte more if there is one."""
+    start = file.read(4)
+    if len(start) < 4 or start[:3] != _MAGIC:
+        return start
+    start += file.read(4 * start[3])
+    if len(start) < 4 + 4 * start[3]:
+        return start
+    promised = math.prod(struct.unpack(f">{start[3]}I", start[4:]))
+    if promised > _MAX_BYTES:
+        raise DatasetError(f"{path} says that it has {promised} bytes, more than {_MAX_BYTES}: split the file")
+    return start + _chunks(file, promised + 1)
+
+
+def _chunks(file: BinaryIO | gzip.GzipFile, most: int) -> bytes:
+    """Return the next `most` bytes, or all there are; memory is taken for these only."""
+    content = bytearray()
+    while len(content) < most and (chunk := file.read(min(_CHUNK, most - len(content)))):
+        content += chunk
+    return bytes(content)
