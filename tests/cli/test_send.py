@@ -41,7 +41,7 @@ def test_images_of_a_folder_are_sent_and_their_ids_printed(run, folder, topic):
     assert shown.lines == ["monday/photos/a.png", "monday/photos/b%20c.png"]
     assert shown.err.splitlines() == [
         "run monday",
-        "skipped: photos/notes.txt: no image by its name",
+        "skipped: photos/notes.txt: not an image by its name",
         "sent 2, left out 0, skipped 1",
     ]
     assert [one.attributes["ce-id"] for one in requests(topic)] == shown.lines
@@ -53,7 +53,7 @@ def test_json_is_all_that_is_on_stdout(run, folder, topic):
         "run": "monday",
         "sent": 2,
         "left_out": [],
-        "skipped": ["photos/notes.txt: no image by its name"],
+        "skipped": ["photos/notes.txt: not an image by its name"],
     }
 
 

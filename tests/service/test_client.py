@@ -89,7 +89,7 @@ async def test_refused_images_are_named_and_the_others_sent(topic, tmp_path):
 
 async def test_what_is_no_image_ends_the_submission(topic):
     async with connect("memory://") as bus, Client(bus, topic=topic, run="r") as client:
-        with pytest.raises(TypeError, match="float is no image"):
+        with pytest.raises(TypeError, match="float is not an image"):
             [name async for name in client.submit([b"a", 1.5])]
 
 

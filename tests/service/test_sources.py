@@ -35,7 +35,7 @@ def idx_file(name, pixels):
 
 def test_folder_gives_its_images_sorted_and_reports_the_rest():
     touch("p/b.JPG", "p/a.png", "p/notes.txt", "p/.hidden.png", "p/.git/x.png", "p/sub/c.webp")
-    assert found("p") == (["p/a.png", "p/b.JPG", "p/sub/c.webp"], ["p/notes.txt: no image by its name"])
+    assert found("p") == (["p/a.png", "p/b.JPG", "p/sub/c.webp"], ["p/notes.txt: not an image by its name"])
 
 
 def test_file_named_itself_is_taken_whatever_its_name():

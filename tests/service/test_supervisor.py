@@ -17,7 +17,7 @@ from visionbus.service.process import Specification
 from visionbus.service.results import collect
 from visionbus.service.stores import SQLiteStore
 from visionbus.service.supervisor import StartError, Supervisor
-from visionbus.service.watch import CONDEMNED
+from visionbus.service.watch import POISON
 from visionbus.service.wire import ANSWERS, REQUESTS, RESULTS, WORKERS, Answer
 
 pytestmark = pytest.mark.slow
@@ -140,7 +140,7 @@ async def test_image_that_kills_is_dead_lettered_and_its_neighbours_are_answered
         got = await answers(bus, len(IMAGES) - 1)
         letter = await dead_letter(bus)
     assert letter["ce-id"] == "r/77"
-    assert letter["visionbus-reason"] == CONDEMNED
+    assert letter["visionbus-reason"] == POISON
     assert "r/77" not in got
     expected = offline(images)
     assert all(got[f"r/{index}"].label == label for index, label in enumerate(expected) if index != 77)

@@ -23,7 +23,7 @@ def count(history, name):
 
 
 @given(events)
-def test_suspected_at_two_deaths_and_condemned_at_three_more_alone(history):
+def test_suspected_at_two_deaths_and_poison_at_three_more_alone(history):
     suspects = Suspects()
     for event in history:
         if isinstance(event, tuple):
@@ -32,16 +32,16 @@ def test_suspected_at_two_deaths_and_condemned_at_three_more_alone(history):
             suspects.settled([event])
     for name in "abcd":
         company, alone = count(history, name)
-        assert (name in suspects.condemned) == (alone >= ALONE)
+        assert (name in suspects.poison) == (alone >= ALONE)
         assert (name in suspects.suspects) == (company >= IN_COMPANY and alone < ALONE)
 
 
 @given(st.lists(st.lists(names, unique=True, max_size=4), max_size=60))
-def test_deaths_in_company_condemn_nobody(batches):
+def test_deaths_in_company_show_no_poison(batches):
     suspects = Suspects()
     for batch in batches:
         suspects.died(batch, alone=False)
-    assert not suspects.condemned
+    assert not suspects.poison
 
 
 def test_settled_is_cleared():

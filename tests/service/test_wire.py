@@ -82,7 +82,7 @@ def test_raw_pixels_carry_their_shape():
         ({}, "no attribute ce-id"),
         ({"ce-id": ""}, "no attribute ce-id"),
         ({"ce-id": "ü" * 513}, "over 1024 bytes"),
-        ({"ce-id": "bytes \udcff"}, "is none"),
+        ({"ce-id": "bytes \udcff"}, "is not UTF-8"),
         ({"ce-id": "1", "ce-type": "other.v1"}, "ce-type is 'other.v1'"),
     ],
 )

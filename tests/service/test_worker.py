@@ -10,7 +10,7 @@ from visionbus.messaging import Message, UnavailableError, connect
 from visionbus.messaging.message import received_message
 from visionbus.service.client import Client
 from visionbus.service.topology import Topology
-from visionbus.service.watch import CONDEMNED, Unwatched, Verdicts
+from visionbus.service.watch import POISON, Unwatched, Verdicts
 from visionbus.service.wire import ANSWERS, RAW_PIXELS, REQUESTS, RESULTS, WORKERS, Answer
 from visionbus.service.worker import serve
 
@@ -20,12 +20,12 @@ IMAGES = np.random.default_rng(0).integers(0, 200, (300, 2, 2), np.uint8)
 class Noting(Unwatched):
     """Remembers what it is told."""
 
-    def __init__(self, suspects=(), condemned=()):
+    def __init__(self, suspects=(), poison=()):
         self.begun = []
         self.done = []
         self.at_work = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._verdicts = Verdicts(frozenset(suspects), frozenset(condemned))
+        self._verdicts = Verdicts(frozenset(suspects), frozenset(poison))
 
     def verdicts(self):
         return self._verdicts
@@ -208,16 +208,16 @@ async def test_suspects_are_taken_alone_after_the_others_are_safe(topic):
     assert watch.begun[1:] == [(True, (names[1],), 3), (True, (names[3],), 4)]
 
 
-async def test_condemned_request_is_rejected_unseen(topic):
+async def test_poison_request_is_rejected_unseen(topic):
     async with connect("memory://") as bus:
         await submitted(bus, topic, IMAGES[:3])
         async with bus.subscribe(f"{topic}.{REQUESTS}", WORKERS) as receiver:
             names = [one.id for one in await receiver.receive(3, timeout=10)]
-        watch = Noting(condemned=[names[1]])
+        watch = Noting(poison=[names[1]])
         async with serving(bus, topic, watch=watch):
             assert set(await answers(bus, topic, 2)) == {"r/0", "r/2"}
             (dead,) = await receive(bus, f"{topic}.{REQUESTS}.{WORKERS}.dead", "dead-letters", 1)
-    assert dead.message.attributes["visionbus-reason"] == CONDEMNED
+    assert dead.message.attributes["visionbus-reason"] == POISON
     assert all(names[1] not in begun for _, begun, _ in watch.begun)
 
 

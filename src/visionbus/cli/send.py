@@ -71,7 +71,7 @@ class _Tally:
 
     sent: int = 0
     left_out: list[str] = field(default_factory=list)  # and why: they cannot be read, or are too large
-    skipped: list[str] = field(default_factory=list)  # files in folders that are no images
+    skipped: list[str] = field(default_factory=list)  # files in folders that are not images
 
     def leave_out(self, reason: str) -> None:
         self.left_out.append(reason)
@@ -106,7 +106,7 @@ async def _run(
 
 
 async def _submit(client: Client, images: Iterable[Item], tally: _Tally, *, show: bool) -> bool:
-    """Send them all; tell whether no signal came in between."""
+    """Send them all; return whether no signal came in between."""
     with stop_on_signals() as stop:
         sending = asyncio.ensure_future(_send(client, images, tally, show=show))
         stopping = asyncio.ensure_future(stop.wait())

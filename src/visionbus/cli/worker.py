@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "--processes",
     metavar="N",
     type=click.IntRange(1, 1024),
-    show_default="one a core",
+    show_default="one per core",
     help="How many worker processes.",
 )
 @topic_option
@@ -61,7 +61,7 @@ def worker(
 
     \b
     Examples:
-      visionbus worker                                     the shipped model, one process a core
+      visionbus worker                                     the shipped model, one process per core
       visionbus worker --model shoes.onnx --processes 2
       visionbus worker --bus sqlite:////var/lib/images.db
     """  # noqa: D301 (click reads \b)

@@ -14,7 +14,7 @@ class Backoff:
         self._next = _FIRST
 
     def after_death(self, *, healthy: bool) -> float:
-        """Give the delay in seconds; `healthy`: it did some work before."""
+        """Return the delay in seconds; `healthy`: it did some work before."""
         delay = _FIRST if healthy else self._next
         self._next = min(delay * _FACTOR, _MOST)
         return delay

@@ -47,14 +47,14 @@ class Classifier:
         self._input = model.input
 
     def warm_up(self, size: int) -> float:
-        """Run batches of 1 and of `size`, so that the first request finds all in place; give seconds an image."""
+        """Run batches of 1 and of `size`, so that the first request finds all in place; return seconds per image."""
         for images in (1, size, size):
             start = time.monotonic()
             self._model.logits(np.zeros((images, *self._input.shape), np.uint8))
         return (time.monotonic() - start) / size
 
     def answer(self, requests: Sequence[Request], published: Sequence[float], received: float) -> list[Answer]:
-        """Give each request its answer, in order; times are seconds since the epoch.
+        """Return each request's answer, in order; times are seconds since the epoch.
 
         A clock that steps back does not show: in an answer, published <= received <= done.
         """

@@ -32,7 +32,7 @@ _END = object()
 
 
 def new_run() -> str:
-    """Name a run by its start (UTC) and a random part."""
+    """Return a name for a run: its start (UTC) and a random part."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
 
 
@@ -97,7 +97,7 @@ class Client:
         `images` gives paths, bytes of image files, uint8 pixels [h, w] or [h, w, c], `(name, any of these)`, or `Image`
         values; an array uint8 [n, h, w, c] (or [n, h, w]) is n of them. It may be an async iterable; any other is read
         in a thread. What is made and not yet sent is bounded. While the bus is unavailable it tries again, under
-        the same ids. Raises `TypeError` for what is no image.
+        the same ids. Raises `TypeError` for what is not an image.
         """
         outbox = Outbox()
         making = asyncio.create_task(self._make(images, outbox))

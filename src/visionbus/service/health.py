@@ -17,8 +17,8 @@ class Progress:
         self._count = -1
         self._since = 0.0
 
-    def is_stuck(self, count: int, now: float, *, busy: bool) -> bool:
-        """Take one look; `busy`: something is in process."""
+    def observe(self, count: int, now: float, *, busy: bool) -> bool:
+        """Note the count, and return whether the worker is stuck; `busy`: something is in process."""
         if count != self._count or not busy:
             self._count = count
             self._since = now

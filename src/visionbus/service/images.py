@@ -53,9 +53,9 @@ class Requests:
     shrink: bool = False
 
     def make(self, item: Item, index: int) -> Message:
-        """Make the request for one item, the `index`-th of its sequence.
+        """Return the request for one item, the `index`-th of its sequence.
 
-        Raises `RefusedError` for a file that cannot be read or is too large, `TypeError` for what is no image.
+        Raises `RefusedError` for a file that cannot be read or is too large, `TypeError` for what is not an image.
         """
         image = _as_image(item)
         name = describe(image, index)
@@ -108,7 +108,7 @@ class Requests:
 
 
 def describe(image: Image, index: int) -> str:
-    """Name an image: as it says itself, by its path, or by its place."""
+    """Return an image's name: its own, its path, or its place."""
     if image.name is not None:
         return image.name
     if isinstance(image.content, str | os.PathLike):
@@ -124,7 +124,7 @@ def _as_image(item: Item) -> Image:
         return Image(content, name=name)
     if isinstance(item, bytes | str | os.PathLike | np.ndarray):
         return Image(item)
-    raise TypeError(f"{type(item).__name__} is no image: give a path, bytes, uint8 pixels, (name, image) or Image")
+    raise TypeError(f"{type(item).__name__} is not an image: give a path, bytes, uint8 pixels, (name, image) or Image")
 
 
 def in_order(items: Items) -> Iterator[Item] | AsyncIterator[Item]:

@@ -16,7 +16,7 @@ MOST_BYTES = 4 * 2**20  # likewise; one message may be larger
 
 
 class Outbox:
-    """A queue that gives batches: at once what is there, and never more than a bus sends well in one go.
+    """A queue that yields batches: at once what is there, and never more than a bus sends well in one go.
 
     For one producer and one consumer.
     """
@@ -40,13 +40,13 @@ class Outbox:
             self._changed.notify_all()
 
     async def end(self) -> None:
-        """Say that nothing more comes."""
+        """Note that nothing more comes."""
         async with self._changed:
             self._ended = True
             self._changed.notify_all()
 
     async def take(self) -> list[Message]:
-        """Wait for the first message; give the batch that is there, empty at the end."""
+        """Wait for the first message; return the batch that is there, empty at the end."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._waiting or self._ended)
             batch: list[Message] = []

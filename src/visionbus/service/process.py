@@ -67,7 +67,7 @@ class Inheritance:
 
 
 def arguments(specification: Specification, inheritance: Inheritance) -> list[str]:
-    """Give the command line of a worker process."""
+    """Return the command line of a worker process."""
     words = json.dumps([asdict(specification), asdict(inheritance)])
     program = "from visionbus.service.process import main; main()"
     return [sys.executable, "-P", "-c", program, words]  # -P: nothing is imported from the folder that we are in
@@ -81,7 +81,7 @@ def main() -> None:
     logging.basicConfig(format=f"visionbus: worker {os.getpid()}: %(levelname)s: %(message)s")
     logging.getLogger("stamina").setLevel(logging.ERROR)  # we say it in our own words
     pipe = os.dup(1)
-    os.dup2(2, 1)  # what a library prints is no word to the supervisor
+    os.dup2(2, 1)  # what a library prints is not meant for the supervisor
     watch = Supervised(Record(inherited.in_process), Record(inherited.verdicts), pipe)
     try:
         asyncio.run(_serve(Specification(**specification), watch))

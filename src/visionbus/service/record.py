@@ -28,7 +28,7 @@ class Record:
 
     @classmethod
     def create(cls, capacity: int) -> Self:
-        """Make one for texts of up to `capacity` bytes; a child process opens it by its inherited `descriptor`."""
+        """Return a new one, for up to `capacity` bytes; a child process opens it by its inherited `descriptor`."""
         with tempfile.TemporaryFile() as file:
             file.truncate(_HEADER.size + capacity)
             return cls(os.dup(file.fileno()), close=True)
@@ -49,7 +49,7 @@ class Record:
         return times
 
     def read(self) -> bytes | None:
-        """Give the text; None while it is being written, or where its writer died in the middle of it."""
+        """Return the text; None while it is being written, or where its writer died in the middle of it."""
         _, length, checksum = _HEADER.unpack_from(self._map)
         text = self._map[_HEADER.size : _HEADER.size + length]
         return text if crc32(text) == checksum else None

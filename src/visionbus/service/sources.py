@@ -25,7 +25,7 @@ Encoding = Literal["raw", "png"]
 
 
 def find(words: Sequence[str], *, encode: Encoding = "raw", skipped: Callable[[str], None]) -> Iterator[Item]:
-    """Give the images of each word in turn: a file, a folder, an IDX file, or `fashion-mnist` (the test set).
+    """Yield the images of each word in turn: a file, a folder, an IDX file, or `fashion-mnist` (the test set).
 
     Of a folder all images within, by suffix and sorted; `skipped` is told of each other file, but for hidden ones. A
     file that is named itself is taken whatever its name. What comes twice is given once. The images of IDX files and
@@ -66,7 +66,7 @@ def _files(word: str, skipped: Callable[[str], None]) -> Iterator[str]:
             if os.path.splitext(name)[1].lower() in SUFFIXES:  # noqa: PTH122
                 yield path
             else:
-                skipped(f"{path}: no image by its name")
+                skipped(f"{path}: not an image by its name")
 
 
 def _pixels(word: str) -> Pixels:

@@ -24,14 +24,14 @@ _TRIES = 3  # deaths in a row of workers of which none was ever ready
 
 
 def cores() -> int:
-    """Give the number of processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Supervisor:
-    """Keeps worker processes running, one a core by default.
+    """Keeps worker processes running, one per core by default.
 
-    `report` is told one fact a line. `grace`: seconds that workers get to finish. `stuck`: seconds without progress
+    `report` is given one fact per call. `grace`: seconds that workers get to finish. `stuck`: seconds without progress
     after which a worker with work in process is killed and replaced. Requests that kill are found: see `Suspects`.
     """
 
@@ -53,7 +53,7 @@ class Supervisor:
         self.stopping = asyncio.Event()
         self.starting = asyncio.Lock()  # one process at a time: signals are blocked meanwhile
         self._grace = grace
-        self._workers = [_Worker(self, number) for number in range(1, (processes or cores()) + 1)]
+        self._workers = [_Slot(self, number) for number in range(1, (processes or cores()) + 1)]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep them running until `stop` is set; then drain them.
@@ -95,10 +95,10 @@ class Supervisor:
 
     def publish_verdicts(self) -> None:
         """Tell the workers what is suspected."""
-        Verdicts(frozenset(self.suspects.suspects), frozenset(self.suspects.condemned)).write(self.verdicts)
+        Verdicts(frozenset(self.suspects.suspects), frozenset(self.suspects.poison)).write(self.verdicts)
 
 
-class _Worker:
+class _Slot:
     """One place for a worker, and the process that now has it."""
 
     def __init__(self, supervisor: Supervisor, number: int) -> None:
@@ -134,7 +134,7 @@ class _Worker:
         self.ended.set()
 
     async def _run(self, record: Record) -> int:
-        """Run one process to its end; give its exit status, negative for a signal."""
+        """Run one process to its end; return its exit status, negative for a signal."""
         self._error = ""
         self._process = process = await self._start(record)
         try:
@@ -162,7 +162,7 @@ class _Worker:
                 )
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
-        """Take what the process tells, until it ends."""
+        """Take in what the process reports, until it ends."""
         async for line in cast("asyncio.StreamReader", process.stdout):  # a pipe was asked for
             event, _, text = line.decode(errors="replace").strip().partition(" ")
             if event == "ready":
@@ -180,7 +180,7 @@ class _Worker:
         limit = self._supervisor.stuck
         progress = Progress(limit)
         now = asyncio.get_running_loop().time
-        while not progress.is_stuck(record.written, now(), busy=bool(record.read())):  # noqa: ASYNC110
+        while not progress.observe(record.written, now(), busy=bool(record.read())):  # noqa: ASYNC110
             await asyncio.sleep(limit / 10)  # shared memory wakes nobody
         self._say(f"no progress for {limit:g} s: killed")
         self.signal(signal.SIGKILL)

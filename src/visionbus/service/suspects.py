@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 IN_COMPANY = 2  # deaths that make a suspect
-ALONE = 3  # deaths of a suspect's worker, with nothing else in process, that condemn it
+ALONE = 3  # deaths of a suspect's worker, with nothing else in process, that show it to be poison
 MOST = 20_000  # requests of which deaths are remembered
 
 
@@ -22,7 +22,7 @@ class _Case:
 class Suspects:
     """Counts the deaths at which a request was in process, by the name that the broker gave it.
 
-    At two deaths it is a suspect, to be taken alone from then on. A suspect that dies three times alone is condemned.
+    At two deaths it is a suspect, to be taken alone from then on. A suspect that dies three times alone is poison.
     One that is settled is cleared. Of more than 20,000 requests the longest unseen are forgotten.
     """
 
@@ -52,6 +52,6 @@ class Suspects:
         return {name for name, case in self._cases.items() if case.in_company >= IN_COMPANY and case.alone < ALONE}
 
     @property
-    def condemned(self) -> set[str]:
+    def poison(self) -> set[str]:
         """To be rejected."""
         return {name for name, case in self._cases.items() if case.alone >= ALONE}

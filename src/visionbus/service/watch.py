@@ -21,11 +21,11 @@ _PER_NAME = _LONGEST_NAME + 4  # in JSON, with quotes, comma and space
 IN_PROCESS_BYTES = 64 + MOST_IN_BATCH * _PER_NAME
 VERDICTS_BYTES = 64 + MOST_SUSPECTS * _PER_NAME
 
-CONDEMNED = "killed the worker that took it: at two deaths among others, then three times alone"
+POISON = "killed the worker that took it: at two deaths among others, then three times alone"
 
 
 def short(name: str) -> str:
-    """Give a request's name where it is short, as brokers' names are, or else its hash."""
+    """Return a request's name where it is short, as brokers' names are, or else its hash."""
     return (
         name
         if len(name) <= _LONGEST_NAME and name.isascii()
@@ -38,15 +38,15 @@ class Verdicts:
     """Requests, by their `short` names, that are to be taken alone, and those that are to be rejected."""
 
     suspects: frozenset[str] = frozenset()
-    condemned: frozenset[str] = frozenset()
+    poison: frozenset[str] = frozenset()
 
     def write(self, record: Record) -> None:
         """Publish them to the workers."""
-        record.write(json.dumps([sorted(self.suspects), sorted(self.condemned)]).encode())
+        record.write(json.dumps([sorted(self.suspects), sorted(self.poison)]).encode())
 
     @classmethod
     def read(cls, record: Record) -> Verdicts | None:
-        """Take them from the record; None while they are being written."""
+        """Return what the record holds; None while they are being written."""
         text = record.read()
         return None if text is None else cls(*map(frozenset, json.loads(text or b"[[],[]]")))
 
@@ -55,7 +55,7 @@ class Watch(Protocol):
     """How a worker is watched; deliveries are named by their ids."""
 
     def verdicts(self) -> Verdicts:
-        """Give what is to be treated with care."""
+        """Return what is to be treated with care."""
 
     def begin(self, deliveries: Sequence[str], *, alone: bool) -> None:
         """Note what is in process from now on; called in the thread that does it."""
@@ -64,10 +64,10 @@ class Watch(Protocol):
         """Note that nothing is in process."""
 
     def settled(self, deliveries: Collection[str]) -> None:
-        """Tell which of them were answered or rejected."""
+        """Note which of them were answered or rejected."""
 
     def ready(self) -> None:
-        """Tell that the model is warm and requests are being received."""
+        """Note that the model is warm and requests are being received."""
 
 
 class Unwatched:
@@ -115,7 +115,7 @@ class Supervised:
     def settled(self, deliveries: Collection[str]) -> None:
         known = self._known
         for name in map(short, deliveries):
-            if name in known.suspects or name in known.condemned:
+            if name in known.suspects or name in known.poison:
                 self.tell("settled", name)
 
     def ready(self) -> None:

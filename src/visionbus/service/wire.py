@@ -45,7 +45,7 @@ _SIGNATURES = (  # how files of the allowed formats begin
 
 
 def check_run(run: str) -> str:
-    """Give the run's name back; `ValueError` unless it is 1 to 100 letters, digits, `.`, `_`, `-`."""
+    """Return the run's name; raise `ValueError` unless it is 1 to 100 letters, digits, `.`, `_`, `-`."""
     if not _RUN.fullmatch(run):
         raise ValueError(
             f"run {run!r} is not a valid name: use 1 to 100 letters, digits, '.', '_' and '-', "
@@ -55,20 +55,20 @@ def check_run(run: str) -> str:
 
 
 def request_id(run: str, name: str | bytes) -> str:
-    """Name a request: `<run>/<name>`, the name percent-encoded; over 1,024 bytes `<run>/` and the SHA-256 of that."""
+    """Return `<run>/<name>`, the name percent-encoded; where that is over 1,024 bytes, `<run>/` and its SHA-256."""
     whole = f"{run}/{quote(name)}"
     return whole if len(whole) <= MAX_ID_BYTES else f"{run}/{sha256(whole.encode()).hexdigest()}"
 
 
 def content_type(data: bytes) -> str:
-    """Tell the media type of an image file by its first bytes; `application/octet-stream` where they are unknown."""
+    """Return the media type of an image file by its first bytes; `application/octet-stream` where they are unknown."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     return next((kind for start, kind in _SIGNATURES if data.startswith(start)), "application/octet-stream")
 
 
 def request(
-    name: str,
+    request_id: str,
     data: bytes,
     *,
     run: str,
@@ -76,21 +76,21 @@ def request(
     model: str | None = None,
     key: str | None = None,
 ) -> Message:
-    """Make the message that asks for an image's class.
+    """Return the message that asks for an image's class.
 
-    `name` is the request's id. `data` is an image file, or raw pixels where `shape` (height, width, channels) is given:
-    one byte a number, the last axis fastest. Raises `ValueError` for an id that no bus carries.
+    `data` is an image file, or raw pixels where `shape` (height, width, channels) is given: one byte per value, the
+    last axis fastest. Raises `ValueError` for an id that no bus carries.
     """
     attributes = {
         "ce-specversion": "1.0",
-        "ce-id": name,
+        "ce-id": request_id,
         "ce-type": REQUEST_TYPE,
         "ce-source": f"/visionbus/runs/{run}",
         "ce-time": datetime.now(UTC).isoformat(),
         "ce-correlationid": run,
         "content-type": RAW_PIXELS if shape else content_type(data),
     }
-    if not name:
+    if not request_id:
         raise ValueError("a request's id is empty: name the image")
     if shape:
         attributes["shape"] = ",".join(map(str, shape))
@@ -99,6 +99,7 @@ def request(
     return Message(data, key, attributes)
 
 
+@dataclass(slots=True)  # not frozen: workers make one per image, and frozen ones take twice the time
 class Request:
     """One image to be classified, as it was received.
 
@@ -106,48 +107,45 @@ class Request:
     of the model that is wanted, if any. `run`: the sender's run, if it said so.
     """
 
-    __slots__ = ("data", "id", "model", "run", "shape")  # no dataclass: workers make one an image
-
-    def __init__(self, name: str, data: bytes, shape: str | None, model: str | None, run: str | None) -> None:
-        self.id = name
-        self.data = data
-        self.shape = shape
-        self.model = model
-        self.run = run
+    id: str
+    data: bytes
+    shape: str | None
+    model: str | None
+    run: str | None
 
 
 def read_request(message: Message) -> Request:
-    """Take a request from its message; `WireError` where it has no usable id, or is of another kind.
+    """Return the request that a message holds; raise `WireError` where it has no usable id, or is of another type.
 
     Only `ce-id` is needed: what was sent by hand with an id and an image is served.
     """
     get = message.attributes.get
-    name = get("ce-id", "")
-    if not 0 < len(name) <= MAX_ID_BYTES or not (name.isascii() or _is_usable(name)):
-        raise WireError(_id_fault(name))
+    given = get("ce-id", "")
+    if not 0 < len(given) <= MAX_ID_BYTES or not (given.isascii() or _is_usable(given)):
+        raise WireError(_id_fault(given))
     if get("ce-type", REQUEST_TYPE) != REQUEST_TYPE:
-        raise WireError(f"attribute ce-type is {get('ce-type')!r}; a request's is {REQUEST_TYPE!r}")
+        raise WireError(f"attribute ce-type is {get('ce-type')!r:.100}; a request's is {REQUEST_TYPE!r}")
     shape = get("shape", "") if get("content-type") == RAW_PIXELS else None
-    return Request(name, message.data, shape, get("model"), _run_of(message.attributes))
+    return Request(given, message.data, shape, get("model"), _run_of(message.attributes))
 
 
 def _run_of(attributes: Mapping[str, str]) -> str | None:
-    """Return the run that a message belongs to; None where it is not one of ours, which an answer could not carry."""
+    """Return the run that a message belongs to; None where it is not a run's name, which an answer might not carry."""
     run = attributes.get("ce-correlationid")
     return run if run is not None and _RUN.fullmatch(run) else None
 
 
-def _is_usable(name: str) -> bool:
+def _is_usable(given: str) -> bool:
     try:
-        return len(name.encode()) <= MAX_ID_BYTES
-    except UnicodeEncodeError:  # bytes that are no text came through surrogateescape
+        return len(given.encode()) <= MAX_ID_BYTES
+    except UnicodeEncodeError:  # it was not UTF-8, and came through surrogateescape
         return False
 
 
-def _id_fault(name: str) -> str:
-    if not name:
+def _id_fault(given: str) -> str:
+    if not given:
         return "no attribute ce-id, which names the request: set it to something unique"
-    return f"attribute ce-id, {name[:40]!r}..., is over {MAX_ID_BYTES} bytes of UTF-8, or is none"
+    return f"attribute ce-id, {given[:40]!r}..., is over {MAX_ID_BYTES} bytes, or is not UTF-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +169,7 @@ class Answer:
     run: str | None = None
 
     def to_message(self) -> Message:
-        """Make the message: the same request and model version always give the same `ce-id`."""
+        """Return the message: the same request and model version always give the same `ce-id`."""
         name = f"{self.id}/{self.version}"
         if len(name) > MAX_ID_BYTES // 4 and len(encoded := name.encode()) > MAX_ID_BYTES:
             name = sha256(encoded).hexdigest()
@@ -200,10 +198,10 @@ class Answer:
 
     @classmethod
     def from_message(cls, message: Message) -> Answer:
-        """Take an answer from its message; `WireError` where it is none."""
+        """Return the answer that a message holds; raise `WireError` where it is not an answer."""
         kind = message.attributes.get("ce-type")
         if kind != ANSWER_TYPE:
-            raise WireError(f"attribute ce-type is {kind!r}; an answer's is {ANSWER_TYPE!r}")
+            raise WireError(f"attribute ce-type is {kind!r:.100}; an answer's is {ANSWER_TYPE!r}")
         try:
             return cls._from_json(json.loads(message.data), message.attributes)
         except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:

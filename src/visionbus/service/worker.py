@@ -15,7 +15,7 @@ from visionbus.service.classifier import Classifier
 from visionbus.service.errors import WireError
 from visionbus.service.patience import send_all, until_available
 from visionbus.service.topology import Topology
-from visionbus.service.watch import CONDEMNED, Unwatched, Watch, short
+from visionbus.service.watch import POISON, Unwatched, Watch, short
 from visionbus.service.wire import WORKERS, Answer, Request, read_request
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class _Worker:
                 await self._fetched.put(batch)
 
     async def _sort(self, deliveries: list[Delivery]) -> list[_Batch]:
-        """Reject what is no request or is condemned; the rest first, together, then each suspect alone."""
+        """Reject what is not a request, or is poison; the rest first, together, then each suspect alone."""
         verdicts = self._watch.verdicts()
         received = time.time()
         together = _Batch(alone=False, received=received)
@@ -127,9 +127,9 @@ class _Worker:
                 await self._reject(one, str(error))
                 continue
             batch = together
-            if verdicts.condemned or verdicts.suspects:
-                if short(one.id) in verdicts.condemned:
-                    await self._reject(one, CONDEMNED)
+            if verdicts.poison or verdicts.suspects:
+                if short(one.id) in verdicts.poison:
+                    await self._reject(one, POISON)
                     continue
                 if short(one.id) in verdicts.suspects:
                     batch = _Batch(alone=True, received=received)
@@ -178,7 +178,7 @@ class _Worker:
             self._classified.task_done()
 
     def _fitting(self, message: Message) -> Message:
-        """Make an error answer of one that is too large for the bus."""
+        """Return the message, or an error answer in place of one that is too large for the bus."""
         limit = self._bus.max_message_bytes
         if message.size <= limit:
             return message

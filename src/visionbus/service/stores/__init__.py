@@ -18,7 +18,7 @@ __all__ = ["ConsoleStore", "SQLiteStore", "Store", "StoreError", "StoreUnavailab
 
 
 def open_store(url: str) -> Store:
-    """Make the store that a URL names, to be used in `async with`.
+    """Return the store that a URL names, to be used in `async with`.
 
     `-` prints the answers; `sqlite:///relative.db`, `sqlite:////absolute.db`, or just a file's path, keeps them in a
     SQLite database. Raises `ValueError` for an unknown scheme, naming the known ones.
@@ -39,7 +39,7 @@ def open_store(url: str) -> Store:
 def _sqlite(rest: str) -> Store:
     path = rest.removeprefix("/")
     if path == rest or not path or "?" in path:
-        raise ValueError(f"'sqlite://{rest}' is no store: write sqlite:///relative.db or sqlite:////absolute.db")
+        raise ValueError(f"'sqlite://{rest}' is not a store: write sqlite:///relative.db or sqlite:////absolute.db")
     return SQLiteStore(Path(unquote(path)))
 
 

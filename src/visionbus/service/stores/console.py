@@ -1,4 +1,4 @@
-"""Prints answers, one a line."""
+"""Prints answers, one per line."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Store(Protocol):
     ) -> None: ...
 
     async def add(self, answers: Sequence[Answer]) -> int:
-        """Keep the answers, all or none, so that they survive this process; give how many of their ids were new.
+        """Keep the answers, all or none, so that they survive this process; return how many of their ids were new.
 
         An id that is there already is passed over, whatever its answer. Raises `StoreUnavailableError` where trying
         again may help, `StoreError` or `OSError` where it does not; any other error is an answer's fault.
