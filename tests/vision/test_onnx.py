@@ -117,7 +117,7 @@ def test_metadata_of_too_many_levels_is_refused(write_model, make_graph):
         OnnxModel(write_model(model=graph, figures=None))
 
 
-@pytest.mark.parametrize("place", [b'"tiny"', b"flat", b"numbers"])
+@pytest.mark.parametrize("place", [b'"tiny"', b"images", b"weights"])
 def test_damaged_text_is_refused_and_nothing_is_printed(write_model, place, capfd):
     path = write_model()
     content = path.read_bytes()
