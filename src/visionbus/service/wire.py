@@ -99,7 +99,7 @@ def request(
     return Message(data, key, attributes)
 
 
-@dataclass(slots=True)  # not frozen: workers make one per image, and frozen ones take twice the time
+@dataclass(slots=True)  # not frozen: workers make one per image, and a frozen one takes three times as long
 class Request:
     """One image to be classified, as it was received.
 
