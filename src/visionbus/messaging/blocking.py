@@ -5,6 +5,7 @@ own.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -36,6 +37,7 @@ class _Loop:
         self._loop = asyncio.new_event_loop()
         self._submitting = threading.Lock()  # nothing is handed over once the end has begun: nobody would answer
         self._ended = False
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._loop.run_forever, name="visionbus-blocking", daemon=True)
         self._thread.start()
 
@@ -43,6 +45,9 @@ class _Loop:
         """Run to the end, and return or raise what it does; an interrupt (Ctrl-C) cancels it, which loses nothing: what
         was being handed out at that moment comes again, when the subscription is closed at the latest.
         """
+        if self._process != os.getpid():
+            work.close()
+            raise ClosedError("the bus was connected by the process that this one was forked from: connect here")
         with self._submitting:
             if self._ended:
                 work.close()

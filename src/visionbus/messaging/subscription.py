@@ -118,7 +118,7 @@ class Subscription:
                 self._in_flight.clear()
                 try:
                     await self._attached.close()
-                except asyncio.CancelledError:
+                except BaseException:
                     self._left = False  # closing once more, as the bus does, finishes it
                     raise
         self._forget(self)
@@ -148,7 +148,7 @@ class Subscription:
         `max_in_flight` is reached. Cancelling loses nothing: what was gathered goes back to the broker. Raises
         `ClosedError` if the subscription is closed, before or meanwhile.
         """
-        if max_messages < 1 or linger < 0 or (timeout is not None and timeout < 0):
+        if max_messages < 1 or not linger >= 0 or not (timeout is None or timeout >= 0):  # NaN is neither
             raise ValueError("receive takes max_messages of at least 1, linger and timeout of at least 0")
         self._attachment()
         now = asyncio.get_running_loop().time
@@ -194,7 +194,11 @@ class Subscription:
             else:
                 again[self._retry.delay_after(one.attempt) if delay is None else delay].append(one.lease)
         for seconds, leases in again.items():
-            await attached.nack(leases, seconds)
+            try:
+                await attached.nack(leases, seconds)
+            except asyncio.CancelledError:
+                self._settled(leases)  # it goes on without us
+                raise
             self._settled(leases)
         await self._dead_letter(last, f"given up: nacked at the last of {self._retry.max_attempts} attempts")
 

@@ -159,7 +159,10 @@ def test_read_only_file_is_an_access_error(path, url):
         asyncio.run(declared(url))
 
 
-def test_removed_file_is_noticed_by_a_waiting_receiver(path, url):
+def test_removed_file_is_noticed_by_senders_and_by_receivers_that_wait(path, url):
+    """What is written to a file that has no name any more, nobody would ever read."""
+    noticed = []
+
     async def wait():
         async with connect(url) as bus:
             await bus.declare("images", "workers")
@@ -168,14 +171,15 @@ def test_removed_file_is_noticed_by_a_waiting_receiver(path, url):
                 await asyncio.sleep(0)
                 for suffix in ("", "-wal", "-shm"):
                     path.with_name(path.name + suffix).unlink()
-                with pytest.raises(UnavailableError, match="removed or replaced"):
-                    await waiting
-                with pytest.raises(UnavailableError, match="removed or replaced"):
-                    await bus.send("images", Message(b"lost?"))
-                with pytest.raises(UnavailableError):
-                    await subscription.close()
+                for attempt in (waiting, bus.send("images", Message(b"lost?"))):
+                    try:
+                        await attempt
+                    except NotFoundError as error:
+                        noticed.append(str(error))
 
-    asyncio.run(wait())
+    with pytest.raises(NotFoundError, match="removed or replaced"):  # by closing, too
+        asyncio.run(wait())
+    assert len(noticed) == 2
 
 
 @pytest.mark.slow
@@ -348,6 +352,200 @@ def test_clock_that_steps_changes_no_lease_and_no_delay(url, monkeypatch):
                 return {delivery.message.data for delivery in got}
 
     assert asyncio.run(step()) == {b"delayed", b"-86400", b"86400"}
+
+
+AGED = """
+import asyncio, os, sys, time
+ahead, verb, url = float(sys.argv[1]), sys.argv[2], sys.argv[3]
+real = time.monotonic
+time.monotonic = lambda: real() + ahead
+from visionbus.messaging import Message, connect
+async def main():
+    async with connect(url) as bus:
+        await bus.declare("images", "workers")
+        if verb == "hold":
+            await bus.send("images", Message(b"held"), Message(b"delayed"))
+        async with bus.subscribe("images", "workers") as subscription:
+            got = await subscription.receive(2, timeout=10)
+            if verb == "hold":
+                await subscription.nack(got[1], delay=5)
+                os._exit(0)
+            print(*sorted(one.message.data.decode() for one in got))
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+def test_restart_of_the_machine_frees_what_a_short_lived_receiver_held(url):
+    """A process with ten days of uptime, and one after a restart: the first one lived for less than a heartbeat."""
+    for ahead, verb in (("864000", "hold"), ("0", "receive")):
+        ended = subprocess.run(
+            [sys.executable, "-c", AGED, ahead, verb, url], capture_output=True, text=True, check=True
+        )
+    assert ended.stdout == "delayed held\n"
+
+
+def test_write_between_a_claim_and_its_wait_wakes_the_receiver(url):
+    async def race():
+        async with connect(url) as bus, connect(url) as other:
+            await bus.declare("images", "workers", "audit")
+            async with bus.subscribe("images", "workers") as subscription, bus.subscribe("images", "audit") as idle:
+                looking = asyncio.create_task(idle.receive())  # keeps the watch looking
+                for number in range(20):
+                    waiting = asyncio.create_task(subscription.receive(timeout=10))
+                    await asyncio.sleep(0)
+                    time.sleep(0.003)  # noqa: ASYNC251 (the loop stands still: the claim is done, its result unseen)
+                    sending = asyncio.create_task(other.send("images", Message(b"%d" % number)))
+                    (one,) = await waiting
+                    assert one.message.data == b"%d" % number
+                    await asyncio.gather(sending, subscription.ack(one))
+                await idle.ack(*await looking)
+
+    start = time.monotonic()
+    asyncio.run(race())
+    assert time.monotonic() - start < 10  # a lost wake-up costs one receiver's heartbeat, twenty seconds
+
+
+@pytest.mark.slow
+def test_receiver_frozen_in_its_turn_robs_nobody(path, monkeypatch):
+    async def freeze():
+        async with connect(f"sqlite:///{path}") as bus:
+            await bus.declare("images", "workers")
+        store = sqlite_store.Store(path, synchronous="normal", busy_timeout=1)
+        with store.transaction():
+            store.send("images", [Message(b"held")])
+            other = store.attach("images", "workers", time.monotonic() + 1)
+            assert len(store.claim(other, 1)) == 1
+            me = store.attach("images", "workers", time.monotonic() + 60)
+        with store.transaction():
+            time.sleep(1.2)  # noqa: ASYNC251 (frozen; the other one's lease ends meanwhile)
+            assert store.claim(me, 1) == []
+        with store.transaction():
+            assert len(store.claim(me, 1)) == 1
+        store.close()
+
+    asyncio.run(freeze())
+
+
+@pytest.mark.slow
+def test_who_could_not_write_takes_nothing_over_for_a_while(path):
+    async def fail():
+        writer = sqlite_writer.Writer(path, synchronous="normal")
+        await writer.run(lambda store: None)
+
+        def full(store):
+            raise sqlite3.OperationalError("database or disk is full")
+
+        with pytest.raises(UnavailableError):
+            await writer.run(full)
+        assert await writer.run(lambda store: store.patient)
+        await writer.close()
+
+    asyncio.run(fail())
+
+
+def test_cancelled_nack_makes_room(url):
+    async def cancel():
+        async with connect(url) as bus:
+            await bus.declare("images", "workers")
+            await bus.send("images", Message(b"again"))
+            async with bus.subscribe("images", "workers", max_in_flight=1) as subscription:
+                (first,) = await subscription.receive()
+                nacking = asyncio.create_task(subscription.nack(first, delay=0))
+                await asyncio.sleep(0)
+                nacking.cancel()
+                await asyncio.wait([nacking])
+                (again,) = await subscription.receive(timeout=10)
+                assert again.attempt == 2
+                await subscription.ack(again)
+
+    asyncio.run(cancel())
+
+
+def test_acks_that_rode_on_a_failed_claim_are_written_by_themselves(path, url):
+    async def fail():
+        async with connect(url) as bus:
+            await bus.declare("images", "workers")
+            await bus.send("images", Message(b"done"))
+            async with bus.subscribe("images", "workers") as subscription:
+                await subscription.ack(*await subscription.receive())
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(sqlite_writer, "_translated", lambda error, path: UnavailableError(str(error)))
+                    patch.setattr(sqlite_store.Store, "claim", failing)
+                    with pytest.raises(UnavailableError):
+                        await subscription.receive(timeout=5)
+                db = sqlite3.connect(path)
+                ends = time.monotonic() + 10
+                while (left := db.execute("SELECT count(*) FROM claims").fetchone()[0]) and time.monotonic() < ends:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                db.close()
+                return left
+
+    def failing(store, receiver, room):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    assert asyncio.run(fail()) == 0
+
+
+def test_close_that_failed_can_be_tried_again_and_writes_its_acks(path, url):
+    async def close():
+        async with connect(url) as bus:
+            await bus.declare("images", "workers")
+            await bus.send("images", Message(b"done"))
+            subscription = await bus.subscribe("images", "workers").__aenter__()
+            await subscription.ack(*await subscription.receive())
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(sqlite_store.Store, "leave", failing)
+                with pytest.raises(UnavailableError):
+                    await subscription.close()
+            await subscription.close()
+
+    def failing(store, receiver):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    asyncio.run(close())
+    db = sqlite3.connect(path)
+    assert db.execute("SELECT count(*) FROM claims").fetchone() == (0,)
+    db.close()
+
+
+def test_what_a_cancelled_claim_brings_goes_to_the_others(path, url):
+    async def cancel():
+        async with connect(url) as bus, connect(url) as other:
+            await bus.declare("images", "workers")
+            await bus.send("images", Message(b"free"))
+            async with bus.subscribe("images", "workers") as first, other.subscribe("images", "workers") as second:
+                receiving = asyncio.create_task(first.receive())
+                await asyncio.sleep(0)  # the claim is handed over
+                receiving.cancel()
+                await asyncio.wait([receiving])
+                (one,) = await second.receive(timeout=10)
+                await second.ack(one)
+                return one.attempt
+
+    assert asyncio.run(cancel()) == 1
+
+
+@pytest.mark.slow
+def test_forked_process_is_told_to_connect_anew(url):
+    code = """
+import asyncio, os, sys
+from visionbus.messaging import ClosedError, connect, connect_blocking
+bus = connect_blocking(sys.argv[1])
+bus.declare("images")
+if (child := os.fork()) == 0:
+    try:
+        bus.declare("images")
+    except ClosedError as error:
+        os._exit(7 if "forked" in str(error) else 1)
+    os._exit(1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+bus.close()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, url], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ended.stdout == "7\n", ended.stderr
 
 
 def test_backlog_of_a_key_that_another_holds_does_not_hide_other_keys(url, monkeypatch):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from visionbus.messaging.driver import Address, Driver, DriverSubscription
 from visionbus.messaging.errors import NotFoundError
-from visionbus.messaging.message import Delivery, Message, delivery
+from visionbus.messaging.message import Delivery, Message, delivery, received_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
@@ -77,6 +77,11 @@ class _Queue:
         return min([*ends, *(due for due, _ in self.delayed[:1])], default=float("inf"))
 
 
+def _copy(message: Message) -> Message:
+    """Part with the sender's and each other receiver's attributes, as on a real broker."""
+    return received_message(message.data, message.key, dict(message.attributes))
+
+
 class MemoryDriver(Driver):
     """The bus of this process."""
 
@@ -98,7 +103,7 @@ class MemoryDriver(Driver):
         published = datetime.now(UTC)
         with _lock:
             queues = _queues(topic)
-            numbered = [(next(_numbers), message) for message in messages]
+            numbered = [(next(_numbers), _copy(message)) for message in messages]
             for queue in queues.values():
                 queue.add(_Entry(number, message, published) for number, message in numbered)
         return [str(number) for number, _ in numbered]
@@ -180,7 +185,7 @@ class MemorySubscription(DriverSubscription):
     def _deliver(self, entry: _Entry) -> Delivery:
         lease = next(_numbers)
         self.held[lease] = entry
-        return delivery(entry.message, str(entry.number), entry.published, entry.attempt, lease)
+        return delivery(_copy(entry.message), str(entry.number), entry.published, entry.attempt, lease)
 
     async def ack(self, leases: Collection[Hashable]) -> None:
         with _lock:

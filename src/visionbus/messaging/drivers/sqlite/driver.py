@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from visionbus.messaging.driver import Address, Driver, DriverSubscription
 from visionbus.messaging.drivers.sqlite.store import TOPIC_SPAN
 from visionbus.messaging.drivers.sqlite.watch import Watch
-from visionbus.messaging.drivers.sqlite.writer import CLOSING_TIME, Writer
+from visionbus.messaging.drivers.sqlite.writer import CLOSING_TIME, PATIENCE, Writer
 from visionbus.messaging.errors import MessagingError
 from visionbus.messaging.message import Delivery, delivery, received_message
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GATHERING_TIME = 0.05  # seconds that acks wait for company
+CLAIMED_AT_ONCE = 10_000  # messages, at most: others want their turn
 
 
 class _Lease(NamedTuple):
@@ -119,6 +121,7 @@ class SQLiteSubscription(DriverSubscription):
         self._lost = lost
         self._closed = False
         self._changed = asyncio.Event()
+        self._fetching = False
         self._claiming: asyncio.Future[object] | None = None  # outlives a cancelled fetch
         self._kept: deque[Delivery] = deque()  # claimed, and more than the fetch had room for
         self._held: set[_Lease] = set()
@@ -129,22 +132,30 @@ class SQLiteSubscription(DriverSubscription):
 
     async def fetch(self, room: int, timeout: float | None) -> Sequence[Delivery]:
         ends = None if timeout is None else time.monotonic() + timeout
-        while not self._closed:
-            self._changed.clear()
-            next_change = None if self._kept else await self._claim(room)
-            if self._kept:
-                return [self._kept.popleft() for _ in range(min(room, len(self._kept)))]
-            now = time.monotonic()
-            if ends is not None and now >= ends:
-                break
-            first = min((when for when in (ends, next_change) if when is not None), default=None)
-            await self._watch.wait(self._changed, None if first is None else max(first - now, 0.001))
+        self._fetching = True
+        try:
+            return await self._wait_and_claim(room, ends)
+        finally:
+            self._fetching = False
+
+    async def _wait_and_claim(self, room: int, ends: float | None) -> Sequence[Delivery]:
+        with self._watch.watching(self._changed):
+            while not self._closed:
+                self._changed.clear()
+                next_change = None if self._kept else await self._claim(min(room, CLAIMED_AT_ONCE))
+                if self._kept:
+                    return [self._kept.popleft() for _ in range(min(room, len(self._kept)))]
+                now = time.monotonic()
+                if ends is not None and now >= ends:
+                    break
+                first = min((when for when in (ends, next_change) if when is not None), default=None)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None if first is None else max(first - now, 0.001)):
+                        await self._changed.wait()
         return []
 
     async def ack(self, leases: Collection[Hashable]) -> None:
-        self._acks += self._taken(leases)
-        if self._acks and self._flushing is None:
-            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+        self._gather(self._taken(leases))
 
     async def nack(self, leases: Collection[Hashable], delay: float) -> None:
         await self._give_back(leases, delay, attempts=1)
@@ -167,6 +178,9 @@ class SQLiteSubscription(DriverSubscription):
         try:
             async with asyncio.timeout(CLOSING_TIME):
                 await self._writer.run(leave)
+        except MessagingError:
+            self._acks += acks  # for another try to close
+            raise
         except TimeoutError:
             log.warning(
                 "the bus file is held by another process: what this receiver had comes again when its lease ends"
@@ -180,19 +194,37 @@ class SQLiteSubscription(DriverSubscription):
             self._claiming = self._writer.submit(
                 partial(self._claim_job, room=room, acks=acks), partial(self._look, acks=acks)
             )
-            self._claiming.add_done_callback(lambda claiming: self._acks.extend(acks if claiming.exception() else ()))
+            self._claiming.add_done_callback(lambda claiming: self._gather(acks if claiming.exception() else []))
+        claiming = self._claiming
         try:
-            claimed = cast("_Claimed", await asyncio.shield(self._claiming))
+            claimed = cast("_Claimed", await asyncio.shield(claiming))
+        except asyncio.CancelledError:
+            claiming.add_done_callback(self._abandon)
+            raise
         except Exception:
             self._claiming = None
             raise
         self._claiming = None
+        return self._take_in(claimed)
+
+    def _take_in(self, claimed: _Claimed) -> float | None:
         self._notice(claimed.receiver)
         if claimed.receiver.generation == self._generation:
             leases = [_Lease(claimed.receiver.id, row[0], next(self._hand_outs)) for row in claimed.rows]
             self._held.update(leases)
             self._kept += map(_delivery, claimed.rows, leases)
         return claimed.next_change
+
+    def _abandon(self, claiming: asyncio.Future[object]) -> None:
+        """Give back what a cancelled fetch had claimed, unless another fetch has asked for it."""
+        if self._claiming is not claiming or self._fetching or self._closed:
+            return
+        self._claiming = None
+        if not claiming.exception():
+            self._take_in(cast("_Claimed", claiming.result()))
+            leases = [one.lease for one in self._kept]
+            self._kept.clear()
+            self._submit_return(self._taken(leases), 0.0, attempts=0)
 
     def _look(self, store: Store, acks: list[_Lease]) -> _Claimed | None:
         """Spare a transaction where there is nothing to write."""
@@ -211,6 +243,12 @@ class SQLiteSubscription(DriverSubscription):
         if mine := [lease.message for lease in acks if lease.receiver == self._receiver.id]:
             store.ack(self._receiver, mine)
 
+    def _gather(self, acks: list[_Lease]) -> None:
+        """Have acks written soon, by the next claim or else by a task."""
+        self._acks += acks
+        if self._acks and self._flushing is None and not self._closed:
+            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+
     async def _flush(self) -> None:
         """Write the acks that no claim took along."""
         await asyncio.sleep(GATHERING_TIME)
@@ -225,18 +263,21 @@ class SQLiteSubscription(DriverSubscription):
         self._flushing = None
 
     async def _give_back(self, leases: Collection[Hashable], delay: float, attempts: int) -> None:
-        mine = self._taken(leases)
+        await asyncio.shield(self._submit_return(self._taken(leases), delay, attempts))
 
+    def _submit_return(self, mine: list[_Lease], delay: float, attempts: int) -> asyncio.Future[object]:
         def give_back(store: Store) -> None:
             messages = [lease.message for lease in mine if lease.receiver == self._receiver.id]
             store.give_back(self._receiver, messages, time.monotonic() + delay, attempts)
 
-        try:
-            await self._writer.run(give_back)
-        except MessagingError:
-            self._held.update(mine)
-            raise
-        self._watch.tell()
+        def returned(future: asyncio.Future[object]) -> None:
+            if future.exception():
+                self._held.update(mine)  # for another try
+            self._watch.tell()
+
+        returning = self._writer.submit(give_back)
+        returning.add_done_callback(returned)
+        return returning
 
     def _taken(self, leases: Collection[Hashable]) -> list[_Lease]:
         mine = [lease for lease in cast("Collection[_Lease]", leases) if lease in self._held]
@@ -245,12 +286,15 @@ class SQLiteSubscription(DriverSubscription):
 
     async def _beat(self) -> None:
         """Extend the lease for as long as the loop turns."""
+        pause = self.ack_deadline / 3
         while True:
-            await asyncio.sleep(self.ack_deadline / 3)
+            await asyncio.sleep(pause)
             try:
                 self._notice(await self._writer.run(self._renew_job))
+                pause = self.ack_deadline / 3
             except MessagingError as error:
                 log.warning("the lease cannot be extended now: %s", error)
+                pause = min(self.ack_deadline / 3, PATIENCE / 2)
 
     def _renew_job(self, store: Store) -> Receiver:
         self._receiver = store.renew(self._receiver, time.monotonic() + self.ack_deadline)

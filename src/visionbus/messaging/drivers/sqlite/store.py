@@ -25,6 +25,7 @@ PAGE = 8192  # bytes; with 1 kB messages and a longer log a third faster than SQ
 WAL_BYTES = 16 * 2**20
 TOPIC_SPAN = 1 << 40  # message numbers a topic has room for
 MAX_PARKED = 10_000  # messages of one subscription that may be passed over because another receiver holds their key
+LONG_TURN = 0.5  # seconds: whoever was frozen in its turn kept others from extending their leases
 COLLECTED_AT_ONCE = 2000  # messages deleted in one transaction
 
 _encode = json.JSONEncoder(separators=(",", ":"), default=dict).encode  # default: mappings that are no dict
@@ -42,7 +43,7 @@ class Receiver:
     generation: int = 0  # counts how often others took over what it held
 
     def next(self) -> Receiver:
-        """Give the place it takes after that."""
+        """Return the place it takes after that."""
         return Receiver(secrets.randbits(62), self.subscription, self.topic, self.generation + 1)
 
 
@@ -50,9 +51,8 @@ class Store:
     """The tables, behind one connection. Times are monotonic seconds, so that a step of the clock changes no lease."""
 
     def __init__(self, path: Path, *, synchronous: str, busy_timeout: float) -> None:
-        self.patient = (
-            False  # set by the writer after a long wait for its turn: others could not extend their leases either
-        )
+        self.patient = False  # set by the writer, where nobody's lease is to be taken over
+        self._began = 0.0  # monotonic time of the present transaction
         self._db = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
         try:
             self._open(path, synchronous)
@@ -98,6 +98,7 @@ class Store:
     def transaction(self) -> Iterator[None]:
         """Write in one transaction, all or nothing."""
         self._db.execute("BEGIN IMMEDIATE")
+        self._began = time.monotonic()
         try:
             yield
             self._db.execute("COMMIT")
@@ -145,6 +146,7 @@ class Store:
         return self.join(Receiver(secrets.randbits(62), row[0], number), expires)
 
     def join(self, receiver: Receiver, expires: float) -> Receiver:
+        self._see()
         self._db.execute(
             "INSERT INTO receivers (id, subscription, expires) VALUES (?, ?, ?)",
             (receiver.id, receiver.subscription, expires),
@@ -153,7 +155,7 @@ class Store:
 
     def renew(self, receiver: Receiver, expires: float) -> Receiver:
         """Extend a receiver's lease; where others took over what it held, enter it anew."""
-        self._db.execute("UPDATE clock SET seen = max(seen, ?)", (time.monotonic(),))
+        self._see()
         if self._db.execute("UPDATE receivers SET expires = ? WHERE id = ?", (expires, receiver.id)).rowcount:
             return receiver
         return self.join(receiver.next(), expires)
@@ -197,7 +199,7 @@ class Store:
 
     def claim(self, receiver: Receiver, room: int) -> list[Row]:
         """Hand out at most `room` messages, oldest first, none whose key another receiver holds."""
-        if not self.patient:
+        if not self.patient and time.monotonic() - self._began < LONG_TURN:
             self._take_over(receiver)
         rows = self._claim_waiting(receiver, room)
         if len(rows) < room:
@@ -214,12 +216,17 @@ class Store:
         self._collect(receiver.topic)
 
     def give_back(self, receiver: Receiver, messages: Iterable[int], due: float, attempts: int) -> None:
-        """Let messages of a receiver wait until `due`, so many attempts later."""
+        """Let messages of a receiver wait until `due`, and count so many attempts more."""
+        self._see()
         self._db.executemany(
             "UPDATE claims SET receiver = NULL, due = ?, attempt = attempt + ? "
             "WHERE subscription = ? AND message = ? AND receiver = ?",
             [(due, attempts, receiver.subscription, message, receiver.id) for message in messages],
         )
+
+    def _see(self) -> None:
+        """Note the time: without it no time in the file lies further ahead than a lease or a delay."""
+        self._db.execute("UPDATE clock SET seen = max(seen, ?)", (time.monotonic(),))
 
     def _topic(self, topic: str) -> tuple[int, int]:
         row: tuple[int, int] | None = self._db.execute(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 LOOKING_TIME = 0.01  # seconds between two looks for other processes' writes, while somebody waits
@@ -26,15 +28,14 @@ class Watch:
         for event in self._waiting:
             event.set()
 
-    async def wait(self, event: asyncio.Event, seconds: float | None) -> None:
+    @contextmanager
+    def watching(self, event: asyncio.Event) -> Iterator[None]:
+        """Set `event` at each change in this block: begin it before the look that is to be repeated."""
         self._waiting.add(event)
         if self._timer is None:
             self._look()
         try:
-            async with asyncio.timeout(seconds):
-                await event.wait()
-        except TimeoutError:
-            pass
+            yield
         finally:
             self._waiting.discard(event)
 

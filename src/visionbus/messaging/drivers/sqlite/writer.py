@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from visionbus.messaging.drivers.sqlite.store import Store
-from visionbus.messaging.errors import AccessError, ClosedError, MessagingError, UnavailableError
+from visionbus.messaging.errors import AccessError, ClosedError, MessagingError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,6 +62,7 @@ class Writer:
         self._ended = asyncio.Event()
         self._store: Store | None = None
         self._inode = 0  # of the database that is open
+        self._process = os.getpid()
         self._lock = -1  # descriptor of the lock file
         self._patient_until = 0.0  # monotonic time
 
@@ -75,6 +76,8 @@ class Writer:
         """Hand over a job; where `look`, done first and without a transaction, has a result, no work is done."""
         if self._closing:
             raise ClosedError("the bus is closed: connect again")
+        if self._process != os.getpid():
+            raise ClosedError("the bus was connected by the process that this one was forked from: connect here")
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             threading.Thread(target=self._serve, name=f"visionbus {self._path.name}", daemon=True).start()
@@ -127,17 +130,28 @@ class Writer:
         if not jobs:
             return
         asked = time.monotonic()
-        with self._my_turn():
-            if self._store is None:
-                self._store = Store(self._path, synchronous=self._synchronous, busy_timeout=BUSY_TIMEOUT)
-                self._inode = self._path.stat().st_ino
-            now = time.monotonic()
-            if now - asked > LONG_WAIT:
-                self._patient_until = now + PATIENCE
-            self._store.patient = now < self._patient_until
-            with self._store.transaction():
-                for job in jobs:
-                    job.result = job.work(self._store)
+        try:
+            with self._my_turn():
+                self._work(jobs, asked)
+        except (sqlite3.Error, OSError):
+            self._be_patient()  # what fails here fails for others, who cannot extend their leases either
+            raise
+        if time.monotonic() - asked > LONG_WAIT:
+            self._be_patient()  # frozen meanwhile, perhaps
+
+    def _work(self, jobs: list[_Job], asked: float) -> None:
+        if self._store is None:
+            self._store = Store(self._path, synchronous=self._synchronous, busy_timeout=BUSY_TIMEOUT)
+            self._inode = self._path.stat().st_ino
+        with self._store.transaction():
+            if time.monotonic() - asked > LONG_WAIT:
+                self._be_patient()
+            self._store.patient = time.monotonic() < self._patient_until
+            for job in jobs:
+                job.result = job.work(self._store)
+
+    def _be_patient(self) -> None:
+        self._patient_until = time.monotonic() + PATIENCE
 
     @contextmanager
     def _my_turn(self) -> Iterator[None]:
@@ -152,7 +166,7 @@ class Writer:
     def _check_file(self) -> None:
         """Notice that the file is no longer the one that is open: what is written there, nobody would ever read."""
         if not self._path.exists() or self._path.stat().st_ino != self._inode:
-            raise UnavailableError(f"{self._path} was removed or replaced while in use: connect again")
+            raise NotFoundError(f"{self._path} was removed or replaced while in use: connect again, and declare")
 
     def _tell(self, what: Callable[[], object]) -> None:
         with suppress(RuntimeError):  # the loop was closed without closing the bus: nobody listens
