@@ -4,7 +4,7 @@ from fake_models import FAILING, Brightness
 
 from visionbus.service import classifier as module
 from visionbus.service.classifier import Classifier
-from visionbus.service.wire import Request
+from visionbus.service.wire import Answer, Request
 
 DARK, BRIGHT = bytes([0, 0, 0, 0]), bytes([0, 0, 0, 255])
 
@@ -67,6 +67,17 @@ def test_decoder_that_fails_in_an_unforeseen_way_costs_one_answer(monkeypatch, p
 def test_batch_on_which_the_model_fails_is_split_until_the_culprit_is_found():
     said = labels(*[pixels(DARK)] * 6, pixels(bytes([FAILING, 0, 0, 0])), *[pixels(BRIGHT)] * 6)
     assert said == ["dark"] * 6 + ["the model failed: RuntimeError: this one is too much"] + ["bright"] * 6
+
+
+def test_reason_can_be_stored_whatever_text_an_error_has():
+    class Muttering(Brightness):
+        def logits(self, batch):
+            raise RuntimeError("half \udcff" * 1000)
+
+    (answer,) = answers(pixels(DARK), model=Muttering())
+    assert answer.error.startswith("the model failed: RuntimeError: half ?half ?")
+    assert len(answer.error) == 500
+    assert Answer.from_message(answer.to_message()) == answer
 
 
 def test_logits_that_are_not_finite_are_an_error():
