@@ -180,6 +180,8 @@ def test_store_locked_by_another_process_means_lag_and_no_loss(tmp_path):
         system.wait_for_rows(len(IMAGES))
     finally:
         system.end()
+    said = (tmp_path / "results.log").read_text().splitlines()
+    assert [line for line in said if "WARNING" in line and "storing answers: " not in line] == []
     assert {name: label for name, label, _ in system.rows()} == {
         f"run-0/images.idx/{index}": label for index, label in enumerate(offline(IMAGES))
     }

@@ -23,6 +23,7 @@ def _raise_level(ctx: click.Context, _parameter: click.Parameter, count: int) ->
     level = LEVELS[min(verbosity.count, len(LEVELS) - 1)]
     logging.basicConfig(format="visionbus: %(levelname)s: %(message)s")
     logging.getLogger("visionbus").setLevel(level)
+    logging.getLogger("stamina").setLevel(logging.ERROR)  # the service says what is tried again, and why
 
 
 verbose_option = click.option(
