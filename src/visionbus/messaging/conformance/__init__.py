@@ -1,4 +1,4 @@
-"""The tests that every driver passes, one or more a promise of messaging.
+"""The tests that every driver passes, one or more for each promise of messaging.
 
 A test module of a few lines runs them all on a driver:
 

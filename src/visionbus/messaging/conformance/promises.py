@@ -92,3 +92,13 @@ def _skip_what_is_lacking(url: str, numbers: tuple[int, ...], *, processes: bool
             pytest.skip(f"the driver of {scheme}:// lacks promise {number}: {PROMISES[number]}")
     if processes and not driver.across_processes:
         pytest.skip(f"{scheme}:// lives in one process, and this test takes several")
+
+
+def listing() -> str:
+    """Return a page in Markdown: each promise, and the names of the tests that back it."""
+    source = "Written by `python -m visionbus.messaging.conformance`; see [messaging.md](messaging.md)."
+    parts = [f"# The promises and their tests\n\n{source}\n"]
+    for number, text in PROMISES.items():
+        names = [f"- `{name}`\n" for name, claim in CLAIMS.items() if number in claim.promises]
+        parts.append(f"\n## {number}. {text}\n\n{''.join(names)}")
+    return "".join(parts)
