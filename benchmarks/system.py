@@ -59,7 +59,7 @@ def system_rate(images: Iterable[object], count: int) -> float:
 
 
 def raw_rate() -> float:
-    """Images a second of ONNX Runtime alone, one process a core."""
+    """Images a second of ONNX Runtime alone, one process per core."""
     with get_context("spawn").Pool(CORES) as pool:
         return sum(pool.map(inference_rate, [5.0] * CORES, chunksize=1))
 

@@ -20,7 +20,7 @@ ALL = 10_000
     show_default="a file in .demo",
     help="The message bus; the topics are called visionbus-demo-..., new ones for each run.",
 )
-@click.option("--processes", metavar="N", type=click.IntRange(1, 1024), show_default="one a core", help="Workers.")
+@click.option("--processes", metavar="N", type=click.IntRange(1, 1024), show_default="one per core", help="Workers.")
 @click.option("--images", metavar="N", type=click.IntRange(1, ALL), default=ALL, show_default=True, help="The first N.")
 @click.option(
     "--encode",
