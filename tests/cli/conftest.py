@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from visionbus.cli import main
+from visionbus.cli.options import MEMORY_NOTE
 
 
 @dataclass
@@ -33,7 +34,7 @@ def run(capsys):
         with pytest.raises(SystemExit) as ended:
             main(list(map(str, arguments)))
         streams = capsys.readouterr()
-        return Outcome(ended.value.code, streams.out, streams.err)
+        return Outcome(ended.value.code, streams.out, streams.err.replace(f"{MEMORY_NOTE}\n", ""))
 
     return run_now
 

@@ -8,6 +8,7 @@ import pytest
 
 from visionbus import __version__
 from visionbus.cli import group
+from visionbus.cli.options import MEMORY_NOTE
 from visionbus.messaging import SendError, UnavailableError
 
 
@@ -167,3 +168,10 @@ def test_reader_that_goes_away_ends_the_command_in_silence(visionbus, tmp_path):
 def test_python_dash_m_is_the_command(visionbus):
     finished = subprocess.run([*visionbus, "--version"], capture_output=True, text=True, check=True)
     assert finished.stdout == f"visionbus {__version__}\n"
+
+
+def test_bus_in_memory_is_noted_because_no_other_process_sees_it(visionbus):
+    ended = subprocess.run(
+        [*visionbus, "bus", "declare", "images", "--bus", "memory://"], capture_output=True, text=True, check=True
+    )
+    assert ended.stderr.splitlines()[0] == MEMORY_NOTE

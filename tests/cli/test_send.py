@@ -110,3 +110,9 @@ def test_interrupted_send_says_how_to_go_on(visionbus, folder):
         _, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert said.splitlines()[-1] == "interrupted: go on with --run r"
+
+
+def test_folder_without_images_is_a_failure_that_says_so(run, tmp_path):
+    ended = run("send", "--bus", URL, tmp_path)
+    assert ended.status == 1
+    assert ended.err.splitlines()[-1] == "nothing was sent: no images were found"

@@ -192,3 +192,13 @@ def test_memory_stays_flat_over_batches_of_all_sizes():
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 6  # MB; whole batches take 40
+
+
+@pytest.mark.slow
+def test_onnx_runtime_keeps_no_telemetry(tmp_path):
+    code = "from visionbus.vision.onnx import OnnxModel, default_model; OnnxModel(default_model())"
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert ended.stderr == ""
+    assert list(tmp_path.rglob("*")) == []

@@ -11,11 +11,21 @@ from visionbus.messaging.bus import DEFAULT_URL
 
 __all__ = ["bus_option", "json_option", "model_option", "topic_option", "verbose_option"]
 
+MEMORY_NOTE = "memory:// is for one process only and ends with it; to share a bus, use sqlite:///FILE"
+
+
+def _noting_memory(_context: click.Context, _parameter: click.Parameter, url: str) -> str:
+    if url.startswith("memory:"):
+        click.echo(MEMORY_NOTE, err=True)
+    return url
+
+
 bus_option = click.option(
     "--bus",
     metavar="URL",
     envvar="VISIONBUS_URL",
     default=DEFAULT_URL,
+    callback=_noting_memory,
     show_default=True,
     show_envvar=True,
     help="The message bus, as in sqlite:///FILE.",

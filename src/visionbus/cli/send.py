@@ -54,7 +54,7 @@ def send(
     """Publish images to be classified, print the ids that the bus confirms, and do not wait for the answers.
 
     PATH is an image file, a folder (all images in it and below, by suffix), an IDX file, or the word fashion-mnist: its
-    10,000 test images. Exit status 1 where a file was left out because it cannot be read or is too large.
+    10,000 test images. Exit status 1 if a file was left out (unreadable, or too large), or nothing was found.
 
     \b
     Examples:
@@ -102,6 +102,9 @@ async def _run(
     if not complete:
         _say(f"interrupted: go on with --run {client.run}")
         return INTERRUPTED
+    if not (tally.sent or tally.left_out):
+        _say("nothing was sent: no images were found")
+        return FAILED
     return FAILED if tally.left_out else 0
 
 

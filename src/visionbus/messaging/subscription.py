@@ -90,7 +90,7 @@ class Subscription:
                 lost=self._lost,
             )
         except NotFoundError as error:
-            if fault := topic_fault(self.topic):
+            if self._dead_topic and (fault := topic_fault(self.topic)):
                 raise ValueError(fault) from error
             raise
         if self._closed:

@@ -1,12 +1,15 @@
 """Runs a model from one self-describing .onnx file."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when ONNX Runtime is loaded
 import onnxruntime
 
 from visionbus.vision.errors import ModelError
