@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 APPLICATION_ID = 0x76_62_75_73  # "vbus": which SQLite files are ours
 FORMAT = 1
-PAGE = 8192  # bytes; with 1 kB messages and a longer log a third faster than SQLite's defaults (benchmarks/bus.py)
+PAGE = 8192  # bytes; this, and a longer log, suit messages of 1 kB better than SQLite's defaults (benchmarks/bus.py)
 WAL_BYTES = 16 * 2**20
 TOPIC_SPAN = 1 << 40  # message numbers a topic has room for
 MAX_PARKED = 10_000  # messages of one subscription that may be passed over because another receiver holds their key
