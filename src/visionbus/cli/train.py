@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     show_default="8; more for fewer than 20,000 images",
     help="How often each image is shown.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed, same model.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed and --precision, same model."
+)
 @click.option(
     "--repeats",
     metavar="N",
