@@ -9,7 +9,6 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -173,6 +172,8 @@ def driver_class(scheme: str) -> type[Driver]:
         module, _, name = _OWN[scheme].partition(":")
         cls: type[Driver] = getattr(import_module(module), name)
         return cls
+    from importlib.metadata import entry_points  # noqa: PLC0415 (slow to import, and for third parties only)
+
     others = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if scheme not in others:
         known = ", ".join(sorted({*_OWN, *others}))
