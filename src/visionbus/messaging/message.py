@@ -42,7 +42,15 @@ class Message:
         if len(self.attributes) > MAX_ATTRIBUTES:
             raise ValueError(f"{len(self.attributes)} attributes; at most {MAX_ATTRIBUTES}: put the others into data")
         for name, value in self.attributes.items():
-            _check_attribute(name, value)
+            if not (  # what nearly all attributes are, told without a call: senders make many messages
+                name.__class__ is str is value.__class__
+                and name.isascii()
+                and value.isascii()
+                and 0 < len(name) <= MAX_NAME_BYTES
+                and len(value) <= MAX_VALUE_BYTES
+                and not name.startswith(_RESERVED_PREFIXES)
+            ):
+                _check_attribute(name, value)
         object.__setattr__(self, "attributes", dict(self.attributes))
 
     @property
@@ -50,7 +58,8 @@ class Message:
         """Bytes of data, key and attributes together, text counted as UTF-8."""
         total = len(self.data) + (_utf8_length(self.key) if self.key else 0)
         for name, value in self.attributes.items():
-            total += _utf8_length(name) + _utf8_length(value)
+            total += len(name) if name.isascii() else _utf8_length(name)
+            total += len(value) if value.isascii() else _utf8_length(value)
         return total
 
 
@@ -131,4 +140,4 @@ def _bytes_of(what: str, text: str) -> int:
 
 
 def _utf8_length(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    return len(text.encode("utf-8", "surrogatepass"))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import sqlite3
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING
 
 from visionbus.messaging.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from visionbus.messaging.message import Message
@@ -28,7 +28,6 @@ MAX_PARKED = 10_000  # messages of one subscription that may be passed over beca
 LONG_TURN = 0.5  # seconds: whoever was frozen in its turn kept others from extending their leases
 COLLECTED_AT_ONCE = 2000  # messages deleted in one transaction
 
-_encode = json.JSONEncoder(separators=(",", ":"), default=dict).encode  # default: mappings that are no dict
 
 Row = tuple[int, bytes | None, str | None, bytes, float, int]  # message, key, attributes, data, published, attempt
 
@@ -132,7 +131,16 @@ class Store:
             now = time.time()
             self._db.executemany(
                 "INSERT INTO messages (id, key, attributes, data, published) VALUES (?, ?, ?, ?, ?)",
-                [(at, *_packed(message), now) for at, message in zip(ids, messages, strict=True)],
+                [
+                    (
+                        at,
+                        None if message.key is None else message.key.encode("utf-8", "surrogateescape"),
+                        _json(message.attributes) if message.attributes else None,
+                        message.data,
+                        now,
+                    )
+                    for at, message in zip(ids, messages, strict=True)
+                ],
             )
         return [str(at % TOPIC_SPAN) for at in ids]
 
@@ -329,10 +337,9 @@ class Store:
             )
 
 
-def _packed(message: Message) -> tuple[bytes | None, str | None, bytes]:
-    key = None if message.key is None else message.key.encode("utf-8", "surrogateescape")
-    attributes = _encode(message.attributes) if message.attributes else None
-    return key, attributes, message.data
+def _json(attributes: Mapping[str, str]) -> str:
+    """Return a JSON object of texts; json.dumps sets up an encoder each time, and senders make many."""
+    return "{" + ",".join([f"{quoted(name)}:{quoted(value)}" for name, value in attributes.items()]) + "}"
 
 
 def _runs(numbers: Iterable[int]) -> Iterable[tuple[int, int]]:
