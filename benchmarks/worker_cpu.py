@@ -1,4 +1,4 @@
-"""Processor time of a worker outside of inference, an image: raw pixels, and what PNG files add.
+"""Processor time of a worker outside of inference, per image and by thread: raw pixels, and what PNG files add.
 
 Usage: python benchmarks/worker_cpu.py [--images N] [--runs N] [--profile]
 """
@@ -11,9 +11,12 @@ import cProfile
 import pstats
 import statistics
 import tempfile
+import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import psutil
 from system import as_png, random_images
 
 from visionbus.messaging import connect
@@ -47,8 +50,30 @@ class TimedModel:
         return logits
 
 
-async def measure(images: object, count: int) -> tuple[float, float]:
-    """Microseconds an image of one worker on a full bus: outside of inference, and in it."""
+@dataclass
+class Cost:
+    """Microseconds of processor time per image: outside of inference, in it, and the first by thread."""
+
+    outside: float
+    inference: float
+    loop: float
+    sqlite: float
+    classifying: float
+
+
+def thread_times() -> dict[str, float]:
+    """Seconds of processor time of each kind of thread so far."""
+    names = {thread.native_id: thread.name for thread in threading.enumerate()}
+    times = dict.fromkeys(("loop", "sqlite", "classifying"), 0.0)
+    for thread in psutil.Process().threads():
+        name = names.get(thread.id, "")
+        kind = "classifying" if name.startswith("classify") else "sqlite" if name.startswith("visionbus") else "loop"
+        times[kind] += thread.user_time + thread.system_time
+    return times
+
+
+async def measure(images: object, count: int) -> Cost:
+    """What one worker costs on a full bus."""
     with tempfile.TemporaryDirectory() as folder:
         async with connect(f"sqlite:///{folder}/bus.db") as bus, Client(bus) as client:
             async for _ in client.submit(images):
@@ -58,14 +83,22 @@ async def measure(images: object, count: int) -> tuple[float, float]:
             serving = asyncio.create_task(serve(bus, model, stop=stop))
             while not model.images:  # noqa: ASYNC110 (the model's thread has no event)
                 await asyncio.sleep(0.01)
-            images_before, seconds_before, began = model.images, model.seconds, time.process_time()
+            images_before, seconds_before, began, threads = (
+                model.images,
+                model.seconds,
+                time.process_time(),
+                thread_times(),
+            )
             while model.images < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
             spent, done = time.process_time() - began, model.images - images_before
             inference = model.seconds - seconds_before
+            by_thread = {name: seconds - threads[name] for name, seconds in thread_times().items()}
+            by_thread["classifying"] -= inference
             stop.set()
             await serving
-    return (spent - inference) / done * 1e6, inference / done * 1e6
+    each = {name: seconds / done * 1e6 for name, seconds in by_thread.items()}
+    return Cost((spent - inference) / done * 1e6, inference / done * 1e6, **each)
 
 
 def main() -> None:
@@ -81,15 +114,17 @@ def main() -> None:
         pstats.Stats(profile).sort_stats("tottime").print_stats(20)
         return
     print(f"{options.images:,} images, one worker, SQLite bus, medians of {options.runs}")
-    print("| microseconds an image | outside inference | spread | inference |\n|---|---|---|---|")
+    print("| microseconds per image | outside inference | spread | event loop | SQLite | classifying | inference |")
+    print("|---|---|---|---|---|---|---|")
     for kind in ("raw pixels", "PNG"):
         images = pixels if kind == "raw pixels" else [as_png(image) for image in pixels]
         runs = [asyncio.run(measure(images, options.images)) for _ in range(options.runs)]
-        outside, inference = (sorted(run[side] for run in runs) for side in (0, 1))
-        spread = f"{outside[0]:.0f} to {outside[-1]:.0f}"
-        print(
-            f"| {kind} | {statistics.median(outside):.0f} | {spread} | {statistics.median(inference):.0f} |", flush=True
+        spread = f"{min(run.outside for run in runs):.0f} to {max(run.outside for run in runs):.0f}"
+        outside, *rest = (
+            f"{statistics.median(getattr(run, name) for run in runs):.0f}"
+            for name in ("outside", "loop", "sqlite", "classifying", "inference")
         )
+        print(f"| {kind} | {outside} | {spread} | {' | '.join(rest)} |", flush=True)
 
 
 if __name__ == "__main__":
