@@ -142,7 +142,8 @@ class Store:
                     for at, message in zip(ids, messages, strict=True)
                 ],
             )
-        return [str(at % TOPIC_SPAN) for at in ids]
+        start = first % TOPIC_SPAN
+        return list(map(str, range(start, start + len(messages))))
 
     def attach(self, topic: str, subscription: str, expires: float) -> Receiver:
         number, _ = self._topic(topic)
