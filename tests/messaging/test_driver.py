@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import traceback
 
 import pytest
 
@@ -48,7 +49,10 @@ def test_at_sign_after_the_host_is_no_secret():
     assert Address.parse("kafka://host?client.id=a@b").parameters == {"client.id": "a@b"}
 
 
-@pytest.mark.parametrize("url", ["kafka://user:hunter2@host", "kafka://hunter2@host", "sqlite://hunter2@/x.db"])
+@pytest.mark.parametrize(
+    "url",
+    ["kafka://user:hunter2@host", "kafka://hunter2@host", "sqlite://hunter2@/x.db", "kafka://user:hunter2%40host"],
+)
 def test_secret_in_the_url_is_refused_and_not_repeated(url):
     with pytest.raises(ValueError, match="environment or in a file") as caught:
         connect(url)
@@ -88,6 +92,16 @@ def test_value_of_an_unknown_parameter_is_not_repeated():
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["kafka:h?password=hunter2", "kafka://h?password=hunter2&x", "kafka://h?password=a&hunter2", "kafka://h?hunter2#b"],
+)
+def test_query_of_what_is_no_url_is_not_repeated(url):
+    with pytest.raises(ValueError, match=r"'kafka:.*h'") as caught:
+        connect(url)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
 @pytest.mark.parametrize("url", ["memory://host", "memory:///path"])
 def test_memory_takes_neither_host_nor_path(url):
     with pytest.raises(ValueError, match="memory://"):
@@ -125,6 +139,8 @@ THEIRS = """
 from visionbus.messaging.drivers.memory import MemoryDriver
 class Theirs(MemoryDriver):
     parameters = frozenset({"colour"})
+    parameter_prefixes = ("paint.",)
+    secrets = {"password": "set THEIR_PASSWORD"}
 """
 
 
@@ -134,6 +150,20 @@ def test_driver_of_another_distribution_is_found_by_its_entry_point(install):
     connect("theirs://?colour=red&max_message_bytes=5")
     with pytest.raises(ValueError, match="known: colour, max_message_bytes"):
         connect("theirs://?size=3")
+
+
+def test_parameters_with_a_prefix_of_the_driver_are_its_own_to_check(install):
+    install("theirs", "their_driver:Theirs", THEIRS)
+    connect("theirs://?paint.dry=no&paint.=")
+    with pytest.raises(ValueError, match=r"unknown parameter 'paint' in the theirs URL; known: .*, paint\.\.\."):
+        connect("theirs://?paint=3")
+
+
+def test_secret_parameter_is_refused_with_its_cure_and_not_repeated(install):
+    install("theirs", "their_driver:Theirs", THEIRS)
+    with pytest.raises(ValueError, match="must not hold a secret, password: set THEIR_PASSWORD") as caught:
+        connect("theirs://?password=hunter2")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_unknown_scheme_names_those_of_others_too(install):

@@ -37,18 +37,23 @@ class Address:
     @classmethod
     def parse(cls, url: str) -> Address:
         """Parse a URL; `ValueError` for one with a secret, a fragment or a parameter given twice."""
+        shown = url.partition("?")[0]  # errors do not repeat the query: somebody may have put a secret there
         scheme, separator, rest = url.partition("://")
         if not (scheme and separator):
-            raise ValueError(f"{url!r} is not a bus URL: begin with a scheme, as in sqlite:///visionbus.db")
-        if "@" in re.split("[/?#]", rest, maxsplit=1)[0]:
+            raise ValueError(f"{shown!r} is not a bus URL: begin with a scheme, as in sqlite:///visionbus.db")
+        if "@" in unquote(re.split("[/?#]", rest, maxsplit=1)[0]):
             raise ValueError("a bus URL holds no user or password: pass secrets in the environment or in a file")
+        wanted = "is not a bus URL: write scheme://host/path?name=value"
         try:
             parts = urlsplit(f"//{rest}")
-            pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
         except ValueError as error:
-            raise ValueError(f"{url!r} is not a bus URL ({error}): write scheme://host/path?name=value") from None
+            raise ValueError(f"{shown!r} {wanted} ({error})") from None
+        try:
+            pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        except ValueError:
+            raise ValueError(f"{shown!r} with this query {wanted}, further parameters after &") from None
         if parts.fragment:
-            raise ValueError(f"{url!r} has a fragment (#): write %23 if it belongs to the path")
+            raise ValueError(f"{shown!r} has a fragment (#): write %23 if it belongs to the path")
         parameters: dict[str, str] = {}
         for name, value in pairs:
             if name in parameters:
@@ -66,6 +71,8 @@ class Driver(ABC):
     """
 
     parameters: ClassVar[frozenset[str]] = frozenset()  # the URL parameters it knows, besides those of every bus
+    parameter_prefixes: ClassVar[tuple[str, ...]] = ()  # URL parameters that begin so are its own to check
+    secrets: ClassVar[Mapping[str, str]] = {}  # URL parameters refused because they would show a secret: their cure
     flags: ClassVar[frozenset[str]] = frozenset()  # the promises it lacks, by number ("8"): their tests are skipped
     across_processes: ClassVar[bool] = True  # whether other processes reach the same messages by the same URL
 
@@ -155,13 +162,16 @@ class DriverSubscription(ABC):
 def load_driver(address: Address) -> Driver:
     """Return the driver for an address.
 
-    Raises `ValueError` for an unknown scheme or parameter, naming the known ones; `MissingExtraError` if the driver's
-    client library is not installed.
+    Raises `ValueError` for an unknown scheme or parameter, naming the known ones, and for a secret among the
+    parameters; `MissingExtraError` if the driver's client library is not installed.
     """
     cls = driver_class(address.scheme)
     for name in address.parameters:
-        if name not in cls.parameters:
-            known = ", ".join(sorted({*cls.parameters, *BUS_PARAMETERS}))
+        if name in cls.secrets:
+            raise ValueError(f"the {address.scheme} URL must not hold a secret, {name}: {cls.secrets[name]}")
+        if name not in cls.parameters and not name.startswith(cls.parameter_prefixes):
+            prefixed = (f"{prefix}..." for prefix in cls.parameter_prefixes)
+            known = ", ".join(sorted({*cls.parameters, *BUS_PARAMETERS, *prefixed}))
             raise ValueError(f"unknown parameter {name!r} in the {address.scheme} URL; known: {known}")
     return cls(address)
 
