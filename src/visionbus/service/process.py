@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import json
 import logging
 import os
 import signal
 import sys
-import threading
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from visionbus.lifetime import end_with
 from visionbus.messaging import connect
 from visionbus.service.record import Record
 from visionbus.service.watch import Supervised
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 STOPPED = 0
 FAILED = 1
-_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, from linux/prctl.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +90,6 @@ def main() -> None:
         watch.tell("error", str(error) or type(error).__name__)
         os._exit(FAILED)  # a thread may hang in native code
     os._exit(STOPPED)
-
-
-def end_with(parent: int) -> None:
-    """Have this process end when `parent` does: by the kernel where it can, even when stopped; else by its pipe."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before this was set
-        os._exit(FAILED)
-    threading.Thread(target=_end_with_stdin, name="supervisor", daemon=True).start()
-
-
-def _end_with_stdin() -> None:
-    while os.read(0, 1):
-        pass
-    os._exit(FAILED)
 
 
 async def _serve(specification: Specification, watch: Supervised) -> None:

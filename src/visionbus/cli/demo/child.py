@@ -5,7 +5,7 @@ demo, however that one dies. Its standard input is a pipe that the demo holds op
 import runpy
 import sys
 
-from visionbus.service.process import end_with
+from visionbus.lifetime import end_with
 
 
 def main() -> None:

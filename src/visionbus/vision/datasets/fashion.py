@@ -12,6 +12,7 @@ from typing import Literal, NoReturn
 
 import numpy as np
 
+from visionbus.cache import cache_folder
 from visionbus.vision.datasets import fetch, idx
 from visionbus.vision.datasets.dataset import Dataset
 from visionbus.vision.errors import DatasetError
@@ -39,6 +40,7 @@ SHA256: Mapping[str, str] = MappingProxyType(
     }
 )
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+CACHE = "fashion-mnist"
 FOLDER_VARIABLE = "VISIONBUS_DATA"
 
 Part = Literal["train", "test"]
@@ -60,12 +62,6 @@ def fashion_mnist(part: Part = "train", *, folder: Path | None = None) -> Datase
     images = idx.parse(_content(f"{prefix}-images-idx3-ubyte", folder), f"{prefix}-images-idx3-ubyte")
     labels = idx.parse(_content(f"{prefix}-labels-idx1-ubyte", folder), f"{prefix}-labels-idx1-ubyte")
     return Dataset(images[..., np.newaxis], labels.astype(np.int64), CLASSES)
-
-
-def cache_folder() -> Path:
-    """Return the folder for fetched files: under XDG_CACHE_HOME, or ~/.cache."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "visionbus" / "fashion-mnist"
 
 
 def _content(name: str, folder: Path | None) -> bytes:
@@ -95,7 +91,7 @@ def _missing(name: str, folder: Path) -> NoReturn:
 def _cached(name: str) -> bytes | None:
     """Return the file from the cache; None if it is missing or damaged, so that it is fetched again."""
     try:
-        return _first(name, [cache_folder()])
+        return _first(name, [cache_folder(CACHE)])
     except DatasetError as error:
         _log.warning("%s; looking elsewhere", error)
         return None
@@ -103,5 +99,5 @@ def _cached(name: str) -> bytes | None:
 
 def _fetched(name: str) -> bytes:
     """Fetch all four files into the cache, since they are used together, and return this one."""
-    fetch.fetch(SHA256, cache_folder())
-    return _first(name, [cache_folder()]) or _missing(name, cache_folder())
+    fetch.fetch(SHA256, cache_folder(CACHE))
+    return _first(name, [cache_folder(CACHE)]) or _missing(name, cache_folder(CACHE))

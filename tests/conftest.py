@@ -1,0 +1,36 @@
+"""What tests of all folders share: a real Kafka."""
+
+import os
+from dataclasses import dataclass
+
+import pytest
+
+from visionbus.brokers.kafka import KafkaCluster
+from visionbus.brokers.properties import QUICK
+
+
+@dataclass(frozen=True)
+class ForeignKafka:
+    """The broker that KAFKA_URL names; it is not ours to kill."""
+
+    url: str
+
+    @property
+    def bootstrap(self):
+        return self.url.removeprefix("kafka://").partition("?")[0].rstrip("/")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "kafka" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def kafka():
+    """One node for the whole session, started by the first test that asks; or the broker that KAFKA_URL names."""
+    if url := os.environ.get("KAFKA_URL"):
+        yield ForeignKafka(url)
+        return
+    with KafkaCluster(properties=QUICK) as cluster:
+        yield cluster
