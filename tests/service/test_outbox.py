@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from visionbus.messaging import Message
-from visionbus.service.outbox import MOST, MOST_BYTES, Outbox
+from visionbus.service.outbox import MAX_BYTES, MAX_MESSAGES, Outbox
 
 
 def messages(count, size=1):
@@ -25,7 +25,7 @@ async def test_end_comes_after_what_is_there():
     assert await outbox.take() == []
 
 
-@pytest.mark.parametrize(("size", "most"), [(1, MOST), (MOST_BYTES // 4, 4), (2 * MOST_BYTES, 1)])
+@pytest.mark.parametrize(("size", "most"), [(1, MAX_MESSAGES), (MAX_BYTES // 4, 4), (2 * MAX_BYTES, 1)])
 async def test_batches_and_what_waits_are_bounded_in_count_and_bytes(size, most):
     outbox = Outbox()
     taken = []

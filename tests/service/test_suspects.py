@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visionbus.service.suspects import ALONE, IN_COMPANY, MOST, Suspects
+from visionbus.service.suspects import ALONE, IN_COMPANY, MAX_CASES, Suspects
 
 names = st.sampled_from("abcd")
 deaths = st.tuples(st.lists(names, unique=True, max_size=4), st.booleans())
@@ -55,7 +55,7 @@ def test_settled_is_cleared():
 def test_the_longest_unseen_are_forgotten():
     suspects = Suspects()
     suspects.died(["old", "seen again"], alone=False)
-    suspects.died([str(number) for number in range(MOST - 2)], alone=False)
+    suspects.died([str(number) for number in range(MAX_CASES - 2)], alone=False)
     suspects.died(["seen again"], alone=False)
     suspects.died(["one more"], alone=False)
     suspects.died(["old"], alone=False)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visionbus.service.batching import MOST as MOST_IN_BATCH
+from visionbus.service.batching import MAX_BATCH
 from visionbus.service.record import Record
-from visionbus.service.suspects import MOST as MOST_SUSPECTS
+from visionbus.service.suspects import MAX_CASES
 from visionbus.service.watch import IN_PROCESS_BYTES, VERDICTS_BYTES, Supervised, Verdicts, short
 
 
@@ -36,8 +36,8 @@ def test_names_are_short_and_equal_only_for_equal_ids(name):
 
 def test_largest_batch_and_longest_list_fit(records):
     watch = Supervised(*records, -1)
-    watch.begin(["ü" * 500 + str(number) for number in range(MOST_IN_BATCH)], alone=False)
-    names = frozenset(short("ü" * 500 + str(number)) for number in range(MOST_SUSPECTS))
+    watch.begin(["ü" * 500 + str(number) for number in range(MAX_BATCH)], alone=False)
+    names = frozenset(short("ü" * 500 + str(number)) for number in range(MAX_CASES))
     Verdicts(suspects=names).write(records[1])
     assert watch.verdicts().suspects == names
 

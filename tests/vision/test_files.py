@@ -2,10 +2,12 @@
 
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from visionbus.vision import files
 from visionbus.vision.files import read_limited
 
 
@@ -30,3 +32,30 @@ def test_folder_pipe_and_device_are_refused(tmp_path):
     for path in (tmp_path, tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(OSError, match="not a regular file"):
             read_limited(path, 5)
+
+
+def test_file_that_grows_while_it_is_read_is_read_whole_or_refused(tmp_path, monkeypatch):
+    path = tmp_path / "growing"
+    path.write_bytes(b"12345")
+    really_stat = os.fstat
+
+    def grow(descriptor):
+        found = really_stat(descriptor)
+        with path.open("ab") as file:
+            file.write(b"67890")
+        return found
+
+    monkeypatch.setattr(files.os, "fstat", grow)
+    assert read_limited(path, 10) == b"1234567890"
+    path.write_bytes(b"12345")
+    with pytest.raises(OSError, match="has 10 bytes, more than 9"):
+        read_limited(path, 9)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has files that do not tell their size")
+def test_file_that_does_not_tell_its_size_is_read_within_the_limit():
+    path = Path("/proc/self/limits")
+    whole = read_limited(path, 1_000_000)
+    assert whole == path.read_bytes()
+    with pytest.raises(OSError, match=f"more than {len(whole) - 1}: use a smaller one"):
+        read_limited(path, len(whole) - 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 _FIRST = 0.1  # seconds
 _FACTOR = 2.0
-_MOST = 10.0
+_LONGEST = 10.0
 
 
 class Backoff:
@@ -16,5 +16,5 @@ class Backoff:
     def after_death(self, *, healthy: bool) -> float:
         """Return the delay in seconds; `healthy`: it did some work before."""
         delay = _FIRST if healthy else self._next
-        self._next = min(delay * _FACTOR, _MOST)
+        self._next = min(delay * _FACTOR, _LONGEST)
         return delay

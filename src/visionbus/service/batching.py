@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-MOST = 1024
+MAX_BATCH = 1024  # images
 _SECONDS = 0.25  # that a batch may take: what is held back from other workers, and lost with a killed one, stays small
 _BYTES = 16 * 2**20  # of a batch's requests
 _WEIGHT = 0.3  # of the newest batch in the running means
@@ -16,8 +16,8 @@ class BatchSize:
 
     def __init__(self, most: int, seconds: float = 0.0) -> None:
         """Raise `ValueError` unless `most` is 1 to 1,024."""
-        if not 1 <= most <= MOST:
-            raise ValueError(f"a batch of {most} images; it must be 1 to {MOST}")
+        if not 1 <= most <= MAX_BATCH:
+            raise ValueError(f"a batch of {most} images; it must be 1 to {MAX_BATCH}")
         self._most = most
         self._seconds = seconds
         self._bytes = 0.0

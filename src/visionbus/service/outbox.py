@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from visionbus.messaging import Message
 
-MOST = 256  # messages in a batch, and waiting for the next one
-MOST_BYTES = 4 * 2**20  # likewise; one message may be larger
+MAX_MESSAGES = 256  # messages in a batch, and waiting for the next one
+MAX_BYTES = 4 * 2**20  # likewise; one message may be larger
 
 
 class Outbox:
@@ -51,7 +51,9 @@ class Outbox:
             await self._changed.wait_for(lambda: self._waiting or self._ended)
             batch: list[Message] = []
             size = 0
-            while self._waiting and len(batch) < MOST and (not batch or size + self._waiting[0].size <= MOST_BYTES):
+            while self._waiting and len(batch) < MAX_MESSAGES:
+                if batch and size + self._waiting[0].size > MAX_BYTES:
+                    break
                 message = self._waiting.popleft()
                 size += message.size
                 batch.append(message)
@@ -60,4 +62,4 @@ class Outbox:
         return batch
 
     def _is_full(self) -> bool:
-        return len(self._waiting) >= MOST or self._size >= MOST_BYTES
+        return len(self._waiting) >= MAX_MESSAGES or self._size >= MAX_BYTES

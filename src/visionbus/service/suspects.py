@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 IN_COMPANY = 2  # deaths that make a suspect
 ALONE = 3  # deaths of a suspect's worker, with nothing else in process, that show it to be poison
-MOST = 20_000  # requests of which deaths are remembered
+MAX_CASES = 20_000  # requests of which deaths are remembered
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class Suspects:
             else:
                 case.in_company += 1
             self._cases[name] = case
-        while len(self._cases) > MOST:
+        while len(self._cases) > MAX_CASES:
             del self._cases[next(iter(self._cases))]
 
     def settled(self, requests: Iterable[str]) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
-from visionbus.service.batching import MOST as MOST_IN_BATCH
-from visionbus.service.suspects import MOST as MOST_SUSPECTS
+from visionbus.service.batching import MAX_BATCH
+from visionbus.service.suspects import MAX_CASES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 40
 _PER_NAME = _LONGEST_NAME + 4  # in JSON, with quotes, comma and space
-IN_PROCESS_BYTES = 64 + MOST_IN_BATCH * _PER_NAME
-VERDICTS_BYTES = 64 + MOST_SUSPECTS * _PER_NAME
+IN_PROCESS_BYTES = 64 + MAX_BATCH * _PER_NAME
+VERDICTS_BYTES = 64 + MAX_CASES * _PER_NAME
 
 POISON = "killed the worker that took it: at two deaths among others, then three times alone"
 

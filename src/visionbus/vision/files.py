@@ -29,9 +29,13 @@ def read_limited(path: Path, limit: int) -> bytes:
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        if size > limit:
-            raise OSError(errno.EFBIG, f"the file has {size} bytes, more than {limit}: use a smaller one", str(path))
-        return file.read(size + 1)  # never more than a byte over the limit, even if it grows meanwhile
+        content = file.read(size + 1) if size <= limit else b""
+        if len(content) > size:  # it grows meanwhile, or does not tell its size, as in /proc
+            content += file.read(limit + 1 - len(content))
+    size = max(size, len(content))
+    if size > limit:
+        raise OSError(errno.EFBIG, f"the file has {size} bytes, more than {limit}: use a smaller one", str(path))
+    return content
 
 
 @contextmanager
