@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeGuard
 
 from visionbus.vision.errors import ModelError
 from visionbus.vision.images import Input
+from visionbus.vision.names import is_name
 
 FORMAT = 1
 _PREFIX = "visionbus."
@@ -56,9 +56,9 @@ class Metadata:
         name = _value(properties, "name")
         classes = _value(properties, "classes")
         figures, provenance = _value(properties, "figures"), _value(properties, "provenance")
-        if not _is_name(name):
+        if not is_name(name):
             raise ModelError(f"its name must be a non-empty text, not {name!r}: export it again")
-        if not isinstance(classes, list) or not all(map(_is_name, classes)):
+        if not isinstance(classes, list) or not all(map(is_name, classes)):
             raise ModelError(f"its classes must be a list of non-empty texts, not {classes!r}: export it again")
         if not classes or len(set(classes)) != len(classes):
             raise ModelError(f"its classes must be distinct names, at least one, not {classes!r}: export it again")
@@ -69,17 +69,6 @@ class Metadata:
         except ValueError as error:
             raise ModelError(f"its input is invalid ({error}): export it again") from error
         return cls(name, tuple(classes), spec, figures, provenance)
-
-
-def _is_name(value: object) -> TypeGuard[str]:
-    """Return whether this is a text that can be sent: not empty, and without half a surrogate pair."""
-    if not isinstance(value, str) or not value:
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _value(properties: Mapping[str, str], key: str) -> object:

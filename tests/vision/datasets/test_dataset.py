@@ -23,6 +23,9 @@ def dataset(labels, classes=("a", "b", "c")):
         ({"labels": np.array([0, 2])}, "indices into the classes"),
         ({"labels": np.array([-1, 0])}, "indices into the classes"),
         ({"classes": ("a", "a")}, "must be distinct"),
+        ({"classes": ("a", "")}, "non-empty texts of valid Unicode, unlike ''"),
+        ({"classes": ("a", "\udcff")}, r"non-empty texts of valid Unicode, unlike '\\udcff': rename it"),
+        ({"classes": ("a", 2)}, "non-empty texts of valid Unicode, unlike 2"),
         ({"names": ("one",)}, "1 names for 2 images"),
     ],
 )

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from visionbus.vision.errors import DatasetError
+from visionbus.vision.names import is_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,7 +16,7 @@ class Dataset:
     Attributes:
         images: uint8 [image, height, width, channel], channel 1 (grey) or 3 (RGB).
         labels: int64 [image], each an index into `classes`.
-        classes: the names of the classes; label 0 is the first.
+        classes: the names of the classes, distinct texts that are not empty; label 0 is the first.
         names: where each image came from, in the order of the images; empty if unknown.
 
     Raises:
@@ -37,6 +38,10 @@ class Dataset:
             raise DatasetError(
                 f"labels must be int64, one for each of the {len(self.images)} images, "
                 f"not {self.labels.dtype} {self.labels.shape}"
+            )
+        if unusable := [name for name in self.classes if not is_name(name)]:
+            raise DatasetError(
+                f"class names must be non-empty texts of valid Unicode, unlike {unusable[0]!r}: rename it"
             )
         if len(set(self.classes)) != len(self.classes):
             raise DatasetError(f"class names must be distinct, not {self.classes}")

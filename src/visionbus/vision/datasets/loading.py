@@ -4,6 +4,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from visionbus.vision.datasets.dataset import Dataset
 from visionbus.vision.datasets.fashion import fashion_mnist
 from visionbus.vision.datasets.folders import Skipped, read_folder
@@ -41,8 +43,19 @@ def load_training_data(source: str | Path | Dataset) -> TrainingData:
         source: "fashion-mnist", a folder with one subfolder per class, or a data set in memory.
 
     Raises:
-        DatasetError: if it is none of these, or cannot be read.
+        DatasetError: if it is none of these, cannot be read, or has images of fewer than two classes.
     """
+    loaded = _load(source)
+    present = [loaded.train.classes[label] for label in np.unique(loaded.train.labels)]
+    if len(present) < 2:
+        only = f"one class only, {present[0]!r}" if present else "no class"
+        raise DatasetError(
+            f"{loaded.name} has images of {only}: give images of at least two, each in its own subfolder"
+        )
+    return loaded
+
+
+def _load(source: str | Path | Dataset) -> TrainingData:
     if isinstance(source, Dataset):
         height, width, channels = source.images.shape[1:]
         return TrainingData("arrays", Input(height, width, "L" if channels == 1 else "RGB"), source)
