@@ -47,6 +47,12 @@ def test_images_of_a_folder_are_sent_and_their_ids_printed(run, folder, topic):
     assert [one.attributes["ce-id"] for one in requests(topic)] == shown.lines
 
 
+def test_requests_name_the_model_that_is_asked_for_and_else_none(run, folder, topic):
+    assert run("send", "photos", "--model", "shoes", "--topic", topic, "--bus", URL).status == 0
+    assert run("send", "photos", "--topic", topic, "--bus", URL).status == 0
+    assert [one.attributes.get("model") for one in requests(topic)] == ["shoes", "shoes", None, None]
+
+
 def test_json_is_all_that_is_on_stdout(run, folder, topic):
     shown = run("send", "photos", "--run", "monday", "--topic", topic, "--bus", URL, "--json")
     assert shown.document == {

@@ -144,6 +144,12 @@ async def test_answers_without_a_subscription_are_a_mistake(topic):
             await anext(client.answers())
 
 
+async def test_model_of_the_client_is_that_of_its_requests(topic):
+    async with connect("memory://") as bus, Client(bus, topic=topic, model="pets") as client:
+        assert len([name async for name in client.submit(FOUR)]) == 4
+        assert {one.attributes["model"] for one in await received(bus, topic, 4)} == {"pets"}
+
+
 def test_two_runs_have_different_names(topic):
     bus = connect("memory://")
     assert Client(bus).run != Client(bus).run

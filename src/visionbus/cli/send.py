@@ -30,6 +30,7 @@ _SHOW_EVERY = 0.1  # seconds
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @bus_option
 @click.option("--run", metavar="NAME", help="Name this run, or go on with an interrupted one, under the same ids.")
+@click.option("--model", metavar="NAME", help="The only model that may answer: the name of a worker's model.")
 @click.option("--shrink", is_flag=True, help="Send files over the bus's size limit as JPEGs of 2,048 pixels at most.")
 @click.option(
     "--encode",
@@ -45,6 +46,7 @@ def send(
     paths: tuple[str, ...],
     bus: str,
     run: str | None,
+    model: str | None,
     encode: str,
     topic: str,
     *,
@@ -62,7 +64,8 @@ def send(
       visionbus send --run monday holidays/       again, after an interruption: the same ids
       visionbus send fashion-mnist
     """  # noqa: D301 (click reads \b)
-    return asyncio.run(_run(paths, bus, run, cast("Encoding", encode), topic, shrink=shrink, as_json=as_json))
+    encoding = cast("Encoding", encode)
+    return asyncio.run(_run(paths, bus, run, model, encoding, topic, shrink=shrink, as_json=as_json))
 
 
 @dataclass(slots=True)
@@ -83,7 +86,15 @@ class _Tally:
 
 
 async def _run(
-    paths: tuple[str, ...], url: str, run: str | None, encode: Encoding, topic: str, *, shrink: bool, as_json: bool
+    paths: tuple[str, ...],
+    url: str,
+    run: str | None,
+    model: str | None,
+    encode: Encoding,
+    topic: str,
+    *,
+    shrink: bool,
+    as_json: bool,
 ) -> int:
     from visionbus.messaging import connect  # noqa: PLC0415 (--help does not wait for it)
     from visionbus.service.client import Client  # noqa: PLC0415
@@ -92,7 +103,7 @@ async def _run(
     tally = _Tally()
     images = find(paths, encode=encode, skipped=tally.skip)
     async with connect(url) as bus:
-        client = Client(bus, topic=topic, run=run, shrink=shrink, refused=tally.leave_out)
+        client = Client(bus, topic=topic, run=run, shrink=shrink, model=model, refused=tally.leave_out)
         async with client:
             _say(f"run {client.run}")
             complete = await _submit(client, images, tally, show=not as_json)

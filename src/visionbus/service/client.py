@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from visionbus.messaging import ClosedError
 from visionbus.service.errors import RefusedError, WireError
 from visionbus.service.images import Item, Items, Requests, in_order
-from visionbus.service.outbox import MOST, MOST_BYTES, Outbox
+from visionbus.service.outbox import MAX_BYTES, MAX_MESSAGES, Outbox
 from visionbus.service.patience import send_all, until_available
 from visionbus.service.topology import Topology
 from visionbus.service.wire import Answer, check_run
@@ -46,7 +46,8 @@ class Client:
     `run` names what is sent, and begins its ids: the same run and images give the same ids, so that an interrupted run
     can be sent again. `answers` names a subscription of one's own on the answers, declared before anything is sent; it
     gathers answers until they are received, also while no client is there. `shrink`: image files over the bus's size
-    limit are sent as JPEGs of at most 2,048 pixels a side. `refused` is told of each image that is left out.
+    limit are sent as JPEGs of at most 2,048 pixels a side. `model` names the only model that may answer, for
+    images that name none themselves. `refused` is told of each image that is left out.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Client:
         answers: str | None = None,
         ack_deadline: float = 10.0,
         shrink: bool = False,
+        model: str | None = None,
         refused: Callable[[str], None] = _log_refusal,
     ) -> None:
         """Raise `ValueError` for a run that is not 1 to 100 letters, digits, `.`, `_`, `-`."""
@@ -66,7 +68,7 @@ class Client:
         self._topology = Topology(topic)
         self._answers = answers
         self._ack_deadline = ack_deadline
-        self._requests = Requests(self.run, bus.max_message_bytes, shrink)
+        self._requests = Requests(self.run, bus.max_message_bytes, shrink, model)
         self._refused = refused
         self._numbers = itertools.count()  # of all that is submitted: ids are unique in the run
         self._subscription: Subscription | None = None
@@ -122,7 +124,7 @@ class Client:
             raise ValueError('this client has no subscription of its own: Client(bus, answers="NAME")')
         receiver = self._subscription
         while True:
-            batch = await until_available("receiving answers", lambda: receiver.receive(MOST))
+            batch = await until_available("receiving answers", lambda: receiver.receive(MAX_MESSAGES))
             done: list[Delivery] = []
             try:
                 for one in batch:
@@ -168,7 +170,7 @@ class Client:
         messages: list[Message] = []
         size = 0
         until = time.monotonic() + _PATIENCE
-        while len(messages) < MOST and size < MOST_BYTES and time.monotonic() < until:
+        while len(messages) < MAX_MESSAGES and size < MAX_BYTES and time.monotonic() < until:
             item = next(items, _END)
             if item is _END:
                 return messages, True

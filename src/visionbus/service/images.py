@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import stat
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from visionbus.service import wire
 from visionbus.service.errors import RefusedError
 from visionbus.vision import ImageError, Limits
+from visionbus.vision.files import read_limited
 from visionbus.vision.images import shrink as shrink_image
 
 if TYPE_CHECKING:
@@ -46,11 +47,15 @@ Items = Iterable[Item] | AsyncIterable[Item] | Pixels
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Makes requests of one run: `max_bytes` is the bus's limit; what is over it is refused, or shrunk to a JPEG."""
+    """Makes requests of one run: `max_bytes` is the bus's limit; what is over it is refused, or shrunk to a JPEG.
+
+    `model`: the only model that may answer, for images that name none themselves.
+    """
 
     run: str
     max_bytes: int
     shrink: bool = False
+    model: str | None = None
 
     def make(self, item: Item, index: int) -> Message:
         """Return the request for one item, the `index`-th of its sequence.
@@ -74,37 +79,30 @@ class Requests:
         return self._read_file(Path(content), name), None
 
     def _read_file(self, path: Path, name: str) -> bytes:
-        most = Limits().size if self.shrink else self.max_bytes
         try:
-            found = path.stat()
-            if not stat.S_ISREG(found.st_mode):  # a pipe may keep one waiting for ever, a device never end
-                raise RefusedError(f"{name}: not a regular file")
-            size = found.st_size
-            if size <= most:
-                with path.open("rb") as file:
-                    data = file.read(most + 1)  # it may have grown, or not know its size, as in /proc
-                size = max(size, len(data))
+            return read_limited(path, Limits().size if self.shrink else self.max_bytes)
         except OSError as error:
-            raise RefusedError(f"{name}: {error.strerror}") from error
-        if size > most:
-            raise RefusedError(f"{name}: {size:,} bytes, over the limit of {most:,}{self._cure()}")
-        return data
+            cure = self._cure() if error.errno == errno.EFBIG else ""
+            raise RefusedError(f"{name}: {error.strerror}{cure}") from error
 
     def _fitting(self, image: Image, name: str, data: bytes, shape: tuple[int, ...] | None) -> Message:
         whole = image.id or wire.request_id(self.run, os.fsencode(name))
-        message = wire.request(whole, data, run=self.run, shape=shape, model=image.model, key=image.key)
+        model = image.model or self.model
+        message = wire.request(whole, data, run=self.run, shape=shape, model=model, key=image.key)
         if message.size > self.max_bytes and self.shrink and shape is None:
             try:
                 data = shrink_image(data)
             except ImageError as error:
                 raise RefusedError(f"{name}: cannot be shrunk: {error}") from error
-            message = wire.request(whole, data, run=self.run, model=image.model, key=image.key)
+            message = wire.request(whole, data, run=self.run, model=model, key=image.key)
         if message.size > self.max_bytes:
-            raise RefusedError(f"{name}: {len(data):,} bytes, over the bus's limit of {self.max_bytes:,}{self._cure()}")
+            raise RefusedError(
+                f"{name}: {len(data)} bytes, over the bus's limit of {self.max_bytes}: use a smaller one{self._cure()}"
+            )
         return message
 
     def _cure(self) -> str:
-        return "" if self.shrink else ": shrink it (--shrink)"
+        return "" if self.shrink else ", or shrink it (--shrink)"
 
 
 def describe(image: Image, index: int) -> str:
