@@ -1,3 +1,4 @@
+import asyncio
 import contextlib
 import itertools
 import signal
@@ -6,9 +7,11 @@ import subprocess
 
 import pytest
 
+from visionbus.cli import results
 from visionbus.messaging import connect_blocking
 from visionbus.service import Answer
 
+pytestmark = pytest.mark.timeout(30)  # a --count that is not heeded, or another topic, would have it wait for ever
 URL = "memory://"
 prefixes = (f"results-{number}" for number in itertools.count())
 
@@ -56,6 +59,35 @@ def test_store_that_will_not_do_is_told_in_one_line(run, topic, store, status, s
     assert shown.status == status
     assert said in shown.err
     assert "Traceback" not in shown.err
+
+
+def test_store_that_is_the_bus_is_refused_and_the_bus_stays_one(run, tmp_path):
+    url = f"sqlite:///{tmp_path}/one.db"
+    for store in (url, tmp_path / "one.db", tmp_path / "." / "one.db"):
+        shown = run("results", "--store", store, "--bus", url)
+        assert (shown.status, shown.out) == (1, "")
+        assert (
+            shown.err == f"visionbus: error: {tmp_path}/one.db holds a message bus: name another file for the results\n"
+        )
+    assert run("bus", "send", "visionbus.answers", "x", "--bus", url).status == 0
+
+
+def test_count_is_said_when_no_more_answers_come(capsys, monkeypatch):
+    monkeypatch.setattr(results, "_SHOW_EVERY", 0.01)
+
+    async def two_bursts():
+        progress = results._Progress(None)
+        said = []
+        async with asyncio.timeout(10):
+            for new in ((2, 1), (4,)):
+                for some in new:
+                    assert not progress(some)
+                while not (line := capsys.readouterr().err):  # noqa: ASYNC110 (what is captured wakes nobody)
+                    await asyncio.sleep(0.001)
+                said.append(line)
+        return said
+
+    assert asyncio.run(two_bursts()) == ["stored 3\n", "stored 7\n"]
 
 
 def test_json_and_printing_exclude_each_other(run, topic):

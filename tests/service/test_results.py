@@ -8,7 +8,7 @@ import stamina
 from visionbus.messaging import Message, connect
 from visionbus.service import results
 from visionbus.service.results import collect
-from visionbus.service.stores import ConsoleStore, StoreError, StoreUnavailableError, open_store
+from visionbus.service.stores import ConsoleStore, StoreError, StoreUnavailableError, open_store, sqlite
 from visionbus.service.topology import Topology
 from visionbus.service.wire import ANSWERS, RESULTS, Answer
 
@@ -30,9 +30,11 @@ async def send(bus, topic, *messages):
 async def collected(bus, topic, store, count):
     """Store answers until so many new ones are; give how many there were in each transaction."""
     new = []
-    await asyncio.wait_for(
-        collect(bus, store, topic=topic, stored=lambda some: new.append(some) or sum(new) >= count), 30
-    )
+    try:
+        async with asyncio.timeout(10):
+            await collect(bus, store, topic=topic, stored=lambda some: new.append(some) or sum(new) >= count)
+    except TimeoutError:
+        pytest.fail(f"of {count} answers only {new} were stored")
     return new
 
 
@@ -92,7 +94,7 @@ async def test_committed_before_acked(topic):
 
 
 async def test_store_that_is_down_means_lag_and_no_loss(topic, tmp_path, caplog):
-    outage = [StoreUnavailableError("database is locked")] * 5
+    outage = [StoreUnavailableError("database is locked")] * 50
     async with connect("memory://") as bus, open_store(str(tmp_path / "r.db")) as store:
         really_add = store.add
 
@@ -103,11 +105,37 @@ async def test_store_that_is_down_means_lag_and_no_loss(topic, tmp_path, caplog)
 
         store.add = add
         await send(bus, topic, *map(answer, range(100)))
-        with stamina.set_testing(testing=True, attempts=100):
-            await collected(bus, topic, store, 100)
+        with stamina.set_testing(testing=True, attempts=1000, cap=True):
+            assert await collected(bus, topic, store, 100) == [100]
     assert len(stored_ids(tmp_path / "r.db")) == 100
     assert "storing answers: database is locked; trying again" in caplog.text
     assert "storing answers: succeeds again" in caplog.text
+
+
+async def test_answers_wait_on_the_bus_while_the_database_is_locked(url, topic, tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite, "_BUSY", 0.01)
+    path = tmp_path / "r.db"
+    tries = []
+    locked = asyncio.Event()
+    async with connect(url) as bus, open_store(str(path)) as store:
+        really_add = store.add
+
+        async def add(answers):
+            tries.append(len(answers))
+            if len(tries) == 3:
+                locked.set()
+            return await really_add(answers)
+
+        store.add = add
+        await send(bus, topic, *map(answer, range(600)))
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            collecting = asyncio.create_task(collected(bus, topic, store, 600))
+            await asyncio.wait({collecting, asyncio.create_task(locked.wait())}, return_when=asyncio.FIRST_COMPLETED)
+            other.execute("COMMIT")
+        assert await collecting == [512, 88]
+    assert set(tries) == {512, 88}  # all of a batch again, and none alone
+    assert stored_ids(path) == [f"r/{number}" for number in range(600)]
 
 
 async def test_stop_ends_it_though_nothing_comes(topic, tmp_path):

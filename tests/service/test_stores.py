@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from visionbus.messaging import connect
 from visionbus.service.stores import ConsoleStore, SQLiteStore, StoreError, StoreUnavailableError, open_store
 from visionbus.service.stores import sqlite as module
 from visionbus.service.stores.sqlite import COLUMNS
@@ -168,6 +169,16 @@ async def test_table_of_another_program_is_refused(path):
     with pytest.raises(StoreError, match=r"another table called results \(columns name, score\): name another file"):
         async with open_store(str(path)):
             pass
+
+
+async def test_file_of_a_bus_is_refused_and_left_as_it_is(path):
+    async with connect(f"sqlite:///{path}") as bus:
+        await bus.declare("images")
+        with pytest.raises(StoreError, match=r"results\.db holds a message bus: name another file"):
+            async with open_store(str(path)):
+                pass
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        assert not database.execute("SELECT name FROM sqlite_schema WHERE name = 'results'").fetchall()
 
 
 @pytest.mark.parametrize("make", [lambda path: path.write_text("no database" * 100), lambda path: path.mkdir()])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from functools import partial
 
 import click
 
 from visionbus.cli.options import bus_option, json_option, topic_option, verbose_option
 from visionbus.cli.output import print_json
 from visionbus.cli.signals import stop_on_signals
+
+_SHOW_EVERY = 1.0  # seconds
 
 
 @click.command()
@@ -47,27 +49,34 @@ def results(bus: str, store: str, count: int | None, topic: str, *, as_json: boo
 
 async def _run(url: str, store_url: str, topic: str, progress: _Progress) -> None:
     from visionbus.messaging import connect  # noqa: PLC0415 (--help does not wait for it)
+    from visionbus.service.patience import until_available  # noqa: PLC0415
     from visionbus.service.results import collect  # noqa: PLC0415
     from visionbus.service.stores import open_store  # noqa: PLC0415
+    from visionbus.service.topology import Topology  # noqa: PLC0415
 
     with stop_on_signals() as stop:
-        async with connect(url) as bus, open_store(store_url) as store:
-            click.echo("results ready", err=True)
-            await collect(bus, store, topic=topic, stop=stop, stored=progress)
+        async with connect(url) as bus:
+            # First of all: a file that both are to be is a bus then, and no store can make it its own.
+            await until_available("declaring the topics", partial(Topology(topic).declare, bus))
+            async with open_store(store_url) as store:
+                click.echo("results ready", err=True)
+                await collect(bus, store, topic=topic, stop=stop, stored=progress)
 
 
 class _Progress:
-    """Counts new rows, says so once a second at most, and tells when they are enough."""
+    """Counts new rows, says how many there are within a second of each, and tells when they are enough."""
 
     def __init__(self, count: int | None) -> None:
         self.stored = 0
         self._count = count
-        self._said = time.monotonic()
+        self._saying: asyncio.TimerHandle | None = None
 
     def __call__(self, new: int) -> bool:
         self.stored += new
-        now = time.monotonic()
-        if new and now - self._said >= 1.0:
-            self._said = now
-            click.echo(f"stored {self.stored}", err=True)
+        if new and not self._saying:
+            self._saying = asyncio.get_running_loop().call_later(_SHOW_EVERY, self._say)
         return self._count is not None and self.stored >= self._count
+
+    def _say(self) -> None:
+        self._saying = None
+        click.echo(f"stored {self.stored}", err=True)

@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
+from visionbus.messaging.drivers.sqlite.store import APPLICATION_ID as BUS
 from visionbus.service.errors import StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -77,22 +78,32 @@ class SQLiteStore:
     def _open(self) -> None:
         try:
             connection = sqlite3.connect(self.path, timeout=_OPENING, isolation_level=None)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(_TABLE)
-            found = [name for _, name, *_ in connection.execute("PRAGMA table_info(results)")]
-            connection.execute(f"PRAGMA busy_timeout = {_BUSY * 1000:.0f}")
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
         except sqlite3.Error as error:
             raise StoreError(
                 f"cannot keep results in {self.path} ({error}): name a SQLite file that can be written"
             ) from error
+        self._connection = connection
+        self._file = _identity(self.path)
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Make the table where it is missing; `StoreError` where the file is for something else."""
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        if application == BUS:
+            raise StoreError(f"{self.path} holds a message bus: name another file for the results")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(_TABLE)
+        found = [name for _, name, *_ in connection.execute("PRAGMA table_info(results)")]
         if sorted(found) != sorted(COLUMNS):
-            connection.close()
             raise StoreError(
                 f"{self.path} has another table called results (columns {', '.join(found)}): name another file"
             )
-        self._connection = connection
-        self._file = _identity(self.path)
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY * 1000:.0f}")
 
     def _close(self) -> None:
         if self._connection:
