@@ -28,6 +28,29 @@ def test_shipped_model_measures_on_the_test_part_what_its_file_says(run):
     assert document["accuracy"] == OnnxModel(default_model()).figures["test"]["accuracy"] >= 0.93
 
 
+def test_evaluate_measures_the_shipped_model_unless_another_is_named(run, images):
+    other = images / "other.onnx"
+    other.write_bytes(default_model().read_bytes().replace(b'"fashion-mnist"', b'"another-model"'))
+    named, shipped = run("evaluate", other, images, "--json"), run("evaluate", images, "--json")
+    assert (named.status, shipped.status) == (0, 0)
+    assert named.document["model"]["name"] == "another-model"
+    assert shipped.document["model"] == {"name": "fashion-mnist", "version": OnnxModel(default_model()).version}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "MODEL"),
+        (["model.onnx"], "no DATA to measure model.onnx on"),
+        (["a", "b", "c"], "3 arguments: name a model"),
+    ],
+)
+def test_evaluate_of_too_little_or_too_much_is_wrong_usage(run, words, said):
+    shown = run("evaluate", *words)
+    assert shown.status == 2
+    assert said in shown.err
+
+
 def test_evaluate_of_data_that_is_not_there_names_the_cure(run):
     outcome = run("evaluate", default_model(), "fashion-minst")
     assert outcome.status == 1

@@ -74,6 +74,29 @@ def test_unknown_command_is_one_line(run):
     assert shown.err == "visionbus: error: No such command 'nonsense'. (see visionbus --help)\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "meant", "help_of"),
+    [(["pedict"], "predict", "visionbus"), (["bus", "recieve"], "receive", "visionbus bus")],
+)
+def test_mistyped_command_is_answered_with_the_nearest(run, words, meant, help_of):
+    shown = run(*words)
+    assert shown.status == 2
+    assert (
+        shown.err
+        == f"visionbus: error: No such command {words[-1]!r}: did you mean {meant!r}? (see {help_of} --help)\n"
+    )
+
+
+def test_mistyped_option_is_answered_with_the_nearest(run):
+    assert "--processes" in run("worker", "--proceses", "2").err
+
+
+def test_help_of_bus_says_what_each_command_does_in_a_whole_line(run):
+    lines = run("bus", "--help").out.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in lines] == ["dead-letters", "declare", "receive", "send"]
+    assert all(line.endswith(".") and not line.endswith("...") for line in lines)
+
+
 def test_wrong_option_names_the_help_of_its_command(run):
     shown = run("bus", "send", "--nonsense")
     assert shown.status == 2

@@ -19,6 +19,13 @@ def test_predict_answers_one_line_per_image_with_the_shipped_model_or_another(ru
     assert [line.rpartition(": ")[0] for line in shipped.lines] == list(map(str, paths))
 
 
+def test_predict_classifies_with_the_model_that_is_named(run, images):
+    other = images / "other.onnx"
+    other.write_bytes(default_model().read_bytes().replace(b'"fashion-mnist"', b'"another-model"'))
+    shown = run("predict", other, images / "Bag" / "0.png", "--json")
+    assert shown.document["model"]["name"] == "another-model"
+
+
 def test_predict_names_a_bad_image_and_answers_the_others(run, images):
     bad = images / "bad.png"
     bad.write_bytes(b"")

@@ -10,6 +10,7 @@ import click
 
 from visionbus import __version__
 from visionbus.cli.errors import INTERRUPTED, PIPE_CLOSED, drop_stdout, report
+from visionbus.cli.hints import HintingGroup
 from visionbus.cli.verbosity import Verbosity, verbose_option
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ COMMANDS = {  # name -> where it is, and what `visionbus --help` says of it
 }
 
 
-class Commands(click.Group):
+class Commands(HintingGroup):
     """The group: it knows its commands by name alone until one is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

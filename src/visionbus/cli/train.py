@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
+from visionbus.cli.errors import Failure
 from visionbus.cli.options import json_option, verbose_option
 from visionbus.cli.output import print_json
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="The model file, such as shoes.onnx; its card is written next to it, as shoes.md.",
 )
+@click.option("--overwrite", is_flag=True, help="Replace the model file and its card where they exist.")
 @click.option(
     "--name",
     metavar="NAME",
@@ -59,10 +61,11 @@ if TYPE_CHECKING:
 )
 @json_option
 @verbose_option
-def train(
+def train(  # noqa: PLR0913 (an argument per option)
     *,
     data: str,
     output: Path,
+    overwrite: bool,
     name: str | None,
     epochs: int | None,
     seed: int,
@@ -82,6 +85,9 @@ def train(
       visionbus train ~/photos -o photos.onnx --epochs 20
       visionbus train fashion-mnist -o model.onnx --repeats 3     three seeds, mean and spread
     """  # noqa: D301 (click reads \b)
+    for path in () if overwrite else (output, output.with_suffix(".md")):
+        if path.exists():
+            raise Failure(f"{path} exists: name another output, or replace it with --overwrite")
     from visionbus import training  # noqa: PLC0415 (torch takes seconds, and is an extra)
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)

@@ -8,9 +8,10 @@ from visionbus.cli.bus.dead_letters import list_dead_letters
 from visionbus.cli.bus.declare import declare
 from visionbus.cli.bus.receive import receive
 from visionbus.cli.bus.send import send
+from visionbus.cli.hints import HintingGroup
 
 
-@click.group()
+@click.group(cls=HintingGroup)
 def bus() -> None:
     """Send, receive and look at plain messages on any bus.
 

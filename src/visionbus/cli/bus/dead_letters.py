@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from visionbus.messaging import Delivery
 
 
-@click.command("dead-letters")
+@click.command("dead-letters", short_help="Show what was given up; send it again, or remove it.")
 @click.argument("topic")
 @click.argument("subscription")
 @click.option("--redrive", is_flag=True, help="Send the originals to TOPIC again, for all its subscriptions.")

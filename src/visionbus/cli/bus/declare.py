@@ -10,7 +10,7 @@ from visionbus.messaging import connect_blocking
 from visionbus.messaging.names import dead_letter_topic
 
 
-@click.command()
+@click.command(short_help="Create a topic and its subscriptions.")
 @click.argument("topic")
 @click.argument("subscriptions", nargs=-1, metavar="[SUBSCRIPTION]...")
 @bus_option

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from visionbus.messaging import Delivery
 
 
-@click.command()
+@click.command(short_help="Receive, print and ack messages.")
 @click.argument("topic")
 @click.argument("subscription")
 @click.option(

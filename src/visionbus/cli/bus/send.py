@@ -23,7 +23,7 @@ def _attributes(_ctx: click.Context, _parameter: click.Parameter, pairs: Sequenc
     return dict(pair.split("=", 1) for pair in pairs)
 
 
-@click.command()
+@click.command(short_help="Send messages to a topic.")
 @click.argument("topic")
 @click.argument("data", nargs=-1)
 @click.option("--file", "files", multiple=True, type=click.File("rb"), help="Send what a file holds; may be repeated.")

@@ -127,7 +127,7 @@ def pictures(report: Report, dataset: Dataset) -> list[Picture]:
 
 def look_command(path: str) -> str:
     """Give the command that shows what is in the database, on this machine."""
-    query = "select id, label, probability from results limit 10"
+    query = "select id, label from results limit 10"
     if shutil.which("sqlite3"):
         return f'sqlite3 {shlex.quote(path)} "{query}"'
     code = f'import sqlite3; print(*sqlite3.connect("{path}").execute("{query}"), sep="\\n")'
