@@ -118,12 +118,14 @@ class Security:
             raise ValueError("no token is configured")
         try:
             token = self.token.read()
-            claims = _claims(token)
-            expiry = float(claims.get("exp", time.time() + OPAQUE_TOKEN_LIFE))
         except ValueError as error:  # the client library swallows what its callback raises
-            log.error("no OAUTHBEARER token: %s", error)  # noqa: TRY400 (a traceback might show the token)
+            log.error("no OAUTHBEARER token: %s", error)  # noqa: TRY400 (the text says it all)
             raise
-        return str(token), expiry, str(claims.get("sub", "")), {}
+        claims = _claims(token)
+        ends = claims.get("exp")
+        if not isinstance(ends, int | float):
+            ends = time.time() + OPAQUE_TOKEN_LIFE
+        return str(token), float(ends), str(claims.get("sub", "")), {}
 
 
 def _claims(token: str) -> dict[str, Any]:

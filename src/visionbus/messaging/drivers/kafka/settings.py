@@ -216,7 +216,8 @@ def _allowed(setting: str) -> str:
 def _bootstrap(address: Address) -> str:
     servers = address.host.split(",")
     if not all(_SERVER.fullmatch(server) for server in servers):
-        raise ValueError(f"{address.host!r} in the kafka URL: write kafka://host:9092 or kafka://host:9092,host2:9092")
+        # The host is not repeated: what stands before the / of a misplaced password is taken for one.
+        raise ValueError("the kafka URL names no servers: write kafka://host:9092 or kafka://host:9092,host2:9092")
     if address.path.strip("/"):
         raise ValueError("a kafka URL has no path: topics are named in the calls, parameters stand behind a ?")
     return ",".join(servers)
