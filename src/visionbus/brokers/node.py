@@ -75,7 +75,15 @@ class Node:
             file.write(path.read_text(encoding="ascii") + as_file({"log.dirs": str(part)}))  # the last one counts
             file.flush()
             done = subprocess.run(  # noqa: S603 (our own command)
-                [*self._java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", file.name, *arguments],
+                [
+                    *self._java,
+                    "kafka.tools.StorageTool",
+                    "format",
+                    f"--cluster-id={cluster}",
+                    "-c",
+                    file.name,
+                    *arguments,
+                ],
                 capture_output=True,
                 text=True,
                 check=False,

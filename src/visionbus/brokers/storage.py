@@ -37,8 +37,8 @@ def claimed(data: Path | None, nodes: int) -> Iterator[Storage]:
         DataError: if another process uses it, or it holds something else, or a cluster of another number of nodes.
     """
     if data is None:
-        with tempfile.TemporaryDirectory(prefix="visionbus-kafka-", ignore_cleanup_errors=True) as folder:
-            yield Storage(Path(folder), _new_id())
+        with tempfile.TemporaryDirectory(prefix="visionbus-kafka-", ignore_cleanup_errors=True) as name:
+            yield Storage(Path(name), _new_id())
         return
     folder = data.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,8 @@ def _cluster_id(folder: Path, nodes: int) -> str:
     found = json.loads(path.read_text(encoding="ascii"))
     if found["nodes"] != nodes:
         raise DataError(
-            f"{folder} holds a cluster of {found['nodes']} nodes, not {nodes}: ask for as many, or name another"
+            f"{folder} holds a cluster with another number of nodes, {found['nodes']}, than {nodes}: ask for as many, "
+            "or name another folder"
         )
     return str(found["cluster"])
 
