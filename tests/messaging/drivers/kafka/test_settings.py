@@ -3,8 +3,11 @@
 import base64
 import json
 import logging
+import re
 import time
 import traceback
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer
@@ -12,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from visionbus.messaging.driver import Address
+from visionbus.messaging.driver import BUS_PARAMETERS, Address
 from visionbus.messaging.drivers.kafka.settings import PARAMETERS, SECRETS, KafkaSettings
 
 WORD = "hunter2"  # by a name, since tracebacks quote the tests, too
@@ -72,6 +75,15 @@ def test_parameters_are_taken():
     assert settings.producer()["delivery.timeout.ms"] == 2500
     assert settings.producer()["linger.ms"] == 5.0
     assert settings.consumer("g", 10.0)["queued.max.messages.kbytes"] == 1024
+
+
+def test_docs_have_every_parameter_and_its_default():
+    text = (Path(__file__).parents[4] / "docs" / "kafka.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| `([a-z_]+)` \| ([^|]*?) *\|", text, re.MULTILINE))
+    assert table.keys() == PARAMETERS | BUS_PARAMETERS
+    defaults = {field.name: str(field.default) for field in fields(KafkaSettings)}
+    for name in ("group_protocol", "send_timeout", "linger", "prefetch_bytes"):
+        assert table[name].strip("`") == defaults[name].removesuffix(".0")
 
 
 @pytest.mark.parametrize("host", ["host", "host:9092", "a,b:1,c.example.org", "[::1]:9092", "[::1]", "127.0.0.1:1"])
