@@ -1,3 +1,4 @@
+import asyncio
 import json
 import os
 import pty
@@ -17,8 +18,13 @@ import psutil
 import pytest
 from rich.console import Console
 
-from visionbus.cli.demo import gallery, place, report
+from visionbus.cli.demo import gallery, place, report, system
+from visionbus.cli.demo import run as running_demo
+from visionbus.cli.demo.progress import Counts
+from visionbus.cli.demo.run import Options
 from visionbus.cli.demo.verdict import Row, Verdict, count_rows, judge, latencies, read_rows
+from visionbus.service.supervisor import cores
+from visionbus.vision import Dataset
 
 TRUTH = {"r/0": "Bag", "r/1": "Coat", "r/2": "Shirt"}
 VERDICT = re.compile(r"sent (\d+) stored (\d+) lost 0 duplicates 0 wrong 0 accuracy (0\.\d{4}|1\.0000)")
@@ -143,6 +149,69 @@ def test_pictures_off_a_terminal_are_a_line_each(capsys):
     ]
 
 
+@pytest.mark.skipif(not report.shutil.which("sqlite3"), reason="there is no sqlite3 command on this machine")
+def test_line_with_the_command_fits_a_terminal():
+    assert len(f"rows {report.look_command(str(place.FOLDER / 'results-99.db'))}") < 80
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """What the command hands to the demo, which does not run."""
+    seen = []
+    monkeypatch.setattr(running_demo, "run", seen.append)
+    return seen
+
+
+def test_each_option_is_heeded(run, given, tmp_path, monkeypatch):
+    monkeypatch.delenv("VISIONBUS_URL", raising=False)
+    words = ["--bus", "sqlite:///my.db", "--processes", "3", "--images", "70", "--encode", "png", "--data", tmp_path]
+    assert run("demo", *words, "--keep").status == 0
+    assert run("demo", "--json").status == 0
+    monkeypatch.setenv("VISIONBUS_URL", "sqlite:///other.db")
+    assert run("demo").status == 0
+    assert given == [
+        Options("sqlite:///my.db", 3, 70, "png", tmp_path, keep=True, as_json=False),
+        Options(None, None, 10_000, "raw", None, keep=False, as_json=True),
+        Options("sqlite:///other.db", None, 10_000, "raw", None, keep=False, as_json=False),
+    ]
+
+
+SOME = Dataset(np.zeros((3, 28, 28, 1), np.uint8), np.zeros(3, np.int64), ("Bag",))
+HERE = place.Place(Path("results.db"), Path())
+
+
+def test_bus_of_ones_own_gets_topics_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = Options("sqlite:///my.db", 3, 3, "png", None, keep=False, as_json=False)
+    made = running_demo._system(options, HERE, SOME)
+    assert (made.bus, made.processes, made.encode) == ("sqlite:///my.db", 3, "png")
+    assert made.topic == f"visionbus-demo-{made.run}"
+    made = running_demo._system(replace(options, bus=None, processes=None), HERE, SOME)
+    assert (made.bus, made.topic, made.processes) == ("sqlite:///bus.db", "visionbus", cores())
+
+
+class Started(Exception):  # noqa: N818 (it is no error)
+    """The command line of a process that was to start."""
+
+
+class Noting:
+    async def start(self, name, module, *words, hear):
+        raise Started(name, words)
+
+
+def test_processes_are_told_bus_topic_run_and_encoding(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = Options("memory://", 3, 3, "png", None, keep=False, as_json=False)
+    made = running_demo._system(options, HERE, SOME)
+    bus = ("--bus", "memory://", "--topic", made.topic)
+    with pytest.raises(Started) as worker:
+        asyncio.run(system.start_services(made, Noting()))
+    assert worker.value.args == ("worker", ("worker", *bus, "--model", str(made.model), "--processes", "3"))
+    with pytest.raises(Started) as send:
+        asyncio.run(system.send_and_wait(made, Noting(), [], Counts(3)))
+    assert send.value.args == ("send", ("send", made.images, *bus, "--run", made.run, "--encode", "png"))
+
+
 def test_two_demos_have_a_place_each(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with place.own_place() as first, place.own_place() as second:
@@ -210,19 +279,22 @@ def test_demo_ends_with_its_verdict_and_leaves_the_database(demo, tmp_path):
         assert any(line.startswith(start) for line in lines), start
     assert rows_in(tmp_path / ".demo" / "results.db") == 300
     assert sorted(path.name for path in (tmp_path / ".demo").iterdir()) == ["results.db", "run"]
+    assert list((tmp_path / ".demo" / "run").glob("bus.db*")) == []
+    assert "processes 1 client, 2 workers, 1 results consumer" in lines
     (look,) = (line for line in lines if line.startswith("rows "))
     looked = subprocess.run(look[5:], shell=True, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert len(looked.stdout.splitlines()) == 10
 
 
 @pytest.mark.slow
-def test_json_is_one_document_and_png_gives_the_same_answers(demo):
-    running = demo("--images", "200", "--encode", "png", "--processes", "1", "--json")
+def test_json_is_one_document_png_gives_the_same_answers_and_the_bus_may_be_kept(demo, tmp_path):
+    running = demo("--images", "200", "--encode", "png", "--processes", "1", "--keep", "--json")
     out, err = running.communicate(timeout=90)
     assert (running.returncode, err) == (0, "")
     document = json.loads(out)
     assert document["holds"]
-    assert (document["sent"], document["stored"], document["wrong"]) == (200, 200, 0)
+    assert (document["sent"], document["stored"], document["wrong"], document["processes"]) == (200, 200, 0, 1)
+    assert (tmp_path / ".demo" / "run" / "bus.db").exists()
 
 
 @pytest.mark.slow

@@ -76,7 +76,7 @@ def test_unknown_command_is_one_line(run):
 
 @pytest.mark.parametrize(
     ("words", "meant", "help_of"),
-    [(["pedict"], "predict", "visionbus"), (["bus", "recieve"], "receive", "visionbus bus")],
+    [(["pedict"], "predict", "visionbus"), (["bus", "rceive"], "receive", "visionbus bus")],
 )
 def test_mistyped_command_is_answered_with_the_nearest(run, words, meant, help_of):
     shown = run(*words)

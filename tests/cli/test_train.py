@@ -1,0 +1,83 @@
+"""`visionbus train`: its options, and what it says; what training does is tested with visionbus.training."""
+
+import importlib.util
+import json
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from visionbus.vision.onnx import OnnxModel
+
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Forty small images of noise in two classes."""
+    generator = np.random.default_rng(0)
+    for name, most in (("dark", 100), ("bright", 256)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = generator.integers(most - 100, most, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{number}.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("there", ["model.onnx", "model.md"])
+def test_output_that_exists_is_not_replaced(run, tmp_path, there):
+    (tmp_path / there).write_text("mine")
+    shown = run("train", tmp_path, "-o", tmp_path / "model.onnx")
+    assert (shown.status, shown.out) == (1, "")
+    assert shown.err == (
+        f"visionbus: error: {tmp_path / there} exists: name another output, or replace it with --overwrite\n"
+    )
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(there, "mine")]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--epochs", "0"), ("--seed", "-1"), ("--repeats", "0"), ("--precision", "fp8")]
+)
+def test_value_out_of_range_is_wrong_usage(run, option, value):
+    shown = run("train", "data", "-o", "model.onnx", option, value)
+    assert (shown.status, shown.out) == (2, "")
+    assert option in shown.err
+
+
+def test_output_is_needed(run):
+    shown = run("train", "data")
+    assert shown.status == 2
+    assert "--output" in shown.err
+
+
+@needs_torch
+@pytest.mark.slow
+def test_each_option_is_heeded_and_an_old_model_replaced_where_that_is_asked_for(visionbus, folder):
+    (folder / "model.onnx").write_bytes(b"an old one")
+    options = ["--name", "light", "--epochs", "2", "--seed", "7", "--repeats", "2", "--precision", "fp32"]
+    command = [*visionbus, "train", "data", "-o", "model.onnx", *options]
+    done = subprocess.run([*command, "--overwrite", "--json"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["path"], document["name"]) == ("model.onnx", "light")
+    assert document["version"] == OnnxModel(folder / "model.onnx").version
+    assert document["provenance"]["command"] == (
+        "visionbus train data -o model.onnx --epochs 2 --seed 7 --repeats 2 --precision fp32"
+    )
+    assert (document["provenance"]["recipe"]["epochs"], document["provenance"]["seed"]) == (2, 7)
+    assert {path.name for path in folder.iterdir()} == {"data", "model.onnx", "model.md"}
+
+
+@needs_torch
+@pytest.mark.slow
+def test_what_was_trained_is_said_one_fact_a_line(visionbus, folder):
+    command = [*visionbus, "train", "data", "-o", "lights.onnx", "--epochs", "1", "--precision", "fp32"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    version = OnnxModel(folder / "lights.onnx").version
+    model, accuracy, card = done.stdout.splitlines()
+    assert model == f"model lights.onnx name lights version {version}"
+    assert accuracy.startswith("accuracy ")
+    assert " on 4 held-out images" in accuracy
+    assert card == "card lights.md"
