@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _GRACE = 20.0  # seconds that a node gets to write its data and say goodbye to the others
-_TAIL = 8  # lines of the log that an error shows
+_TOLD = 4  # lines of the log that an error shows
 
 
 class Node:
@@ -89,7 +90,7 @@ class Node:
                 check=False,
             )
         if done.returncode:
-            raise StartError(f"Kafka cannot format {self.storage}: {_tail(done.stdout + done.stderr)}")
+            raise StartError(f"Kafka cannot format {self.storage}: {_telling(done.stdout + done.stderr)}")
         part.rename(self.storage)
 
     def start(self) -> None:
@@ -117,7 +118,7 @@ class Node:
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         said = self.log.encode()[self._said :].decode(errors="replace")
         kind = PortError if "Address already in use" in said else StartError
-        raise kind(f"Kafka's node {self.number} {how}; its log ends with: {_tail(said)}")
+        raise kind(f"Kafka's node {self.number} {how}; its log says: {_telling(said)}")
 
     def signal(self, number: signal.Signals) -> None:
         """Send its process a signal, if it is running."""
@@ -150,7 +151,8 @@ class Node:
         path.write_text(content, encoding="ascii")
 
 
-def _tail(text: str) -> str:
-    """Give the last lines of a log without where in Java they come from."""
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("at ", "..."))]
-    return "\n".join(lines[-_TAIL:])
+def _telling(text: str) -> str:
+    """Pick what tells most of a log: the last lines that speak of a failure, or else the last ones."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("at ", "... "))]
+    failures = [line for line in lines if re.search(r"ERROR|FATAL|Exception|[Ee]rror:", line)]
+    return "\n".join((failures or lines)[-_TOLD:])

@@ -25,6 +25,7 @@ COMMANDS = {  # name -> where it is, and what `visionbus --help` says of it
     "evaluate": ("visionbus.cli.evaluate:evaluate", "Measure a model on a data set."),
     "predict": ("visionbus.cli.predict:predict", "Classify image files, without a bus."),
     "bus": ("visionbus.cli.bus:bus", "Declare, send, receive and look at dead letters on any bus."),
+    "broker": ("visionbus.cli.broker:broker", "Run a real message broker here, for development and tests."),
 }
 
 

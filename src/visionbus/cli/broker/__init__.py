@@ -1,0 +1,22 @@
+"""`visionbus broker`: real brokers on this machine, for development and tests."""
+
+from __future__ import annotations
+
+import click
+
+from visionbus.cli.broker.kafka import kafka
+from visionbus.cli.hints import HintingGroup
+
+
+@click.group(cls=HintingGroup)
+def broker() -> None:
+    """Run a real message broker on this machine, for development and tests.
+
+    \b
+    Examples:
+      visionbus broker kafka                                 one node; prints its URL when it is ready
+      visionbus broker kafka --nodes 3 --data kafka-data     three nodes, whose data stay
+    """  # noqa: D301 (click reads \b)
+
+
+broker.add_command(kafka)
