@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ _PLAIN = f"{_MODULES}.plain.PlainLoginModule"
 _SCRAM = f"{_MODULES}.scram.ScramLoginModule"
 _OAUTH = f"{_MODULES}.oauthbearer.OAuthBearerLoginModule"
 _UNSECURED = f"{_MODULES}.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler"
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_PASSWORD = re.compile(r"[!#-+\--Z^-~]+")  # what the tool that makes the users can take
 _SCRAMS = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 
 
@@ -41,6 +44,12 @@ class Security:
         """Refuse what Kafka would refuse in more words."""
         if "BEGIN PRIVATE KEY" not in self.key.read_text(encoding="ascii"):
             raise ValueError(f"{self.key} is no PKCS#8 key (BEGIN PRIVATE KEY), which is all that Kafka reads in PEM")
+        for name, password in self.users.items():
+            if not (_NAME.fullmatch(name) and _PASSWORD.fullmatch(password)):
+                raise ValueError(
+                    f"the user {name!r} cannot be: a name is of letters, digits, - and _, and a password of "
+                    'printable ASCII without space , " [ \\ ]'
+                )
 
     def properties(self, keystore: Path) -> dict[str, str]:
         """Give the broker's properties; `keystore` is the PEM file with the key and the certificate."""
@@ -71,7 +80,7 @@ class Security:
         ]
 
     def _login_modules(self) -> dict[str, str]:
-        passwords = "".join(f" user_{name}={_quoted(password)}" for name, password in self.users.items())
+        passwords = "".join(f' user_{name}="{password}"' for name, password in self.users.items())
         modules = dict.fromkeys(_SCRAMS, f"{_SCRAM} required;") | {
             "PLAIN": f"{_PLAIN} required{passwords};",
             "OAUTHBEARER": f"{_OAUTH} required;",
@@ -84,9 +93,3 @@ class Security:
 
 def _of(setting: str, mechanism: str) -> str:
     return f"listener.name.sasl.{mechanism.lower()}.sasl.{setting}"
-
-
-def _quoted(text: str) -> str:
-    """Quote a value for a JAAS configuration."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
