@@ -42,7 +42,7 @@ bench:
 
 constraints:
 	@$(INSTALL) test
-	$(PY) scripts/uv.py pip compile --universal --python-version 3.11 --upgrade --all-extras --group dev \
+	$(PY) scripts/uv.py pip compile --universal --python-version 3.11 --upgrade --all-extras --group dev --group bench \
 		--no-header --no-annotate --quiet pyproject.toml --output-file constraints.txt
 
 clean:

@@ -20,15 +20,15 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 CONSTRAINTS = ROOT / "constraints.txt"
 UV = ROOT / "scripts" / "uv.py"
-PROFILES = {  # what each needs; the later ones hold all that the earlier ones do
+PROFILES = {  # what each needs: pairs of a flag and its value
     "demo": [],
-    "bench": ["--group", "test"],
-    "test": ["--extra", "train", "--group", "dev"],
+    "bench": ["--extra", "kafka", "--extra", "brokers", "--group", "bench"],
+    "test": ["--extra", "train", "--extra", "kafka", "--extra", "brokers", "--group", "dev"],
 }
 
 
 def main() -> None:
-    """Install one profile, unless it or a larger one is there already."""
+    """Install one profile, unless it or one that holds all of it is there already."""
     profile = sys.argv[1]
     with (ROOT / "pyproject.toml").open() as lock:
         try:
@@ -36,13 +36,17 @@ def main() -> None:
         except BlockingIOError:
             print("waiting for another make, which is installing", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        enough = list(PROFILES)[list(PROFILES).index(profile) :]
-        if any(_is_installed(one) for one in enough):
+        if any(_is_installed(one) and set(_pairs(profile)) <= set(_pairs(one)) for one in PROFILES):
             return
         print(f"installing into {VENV} what `make {profile}` needs", flush=True)
         _make_venv()
-        _install(PROFILES[profile])
+        _install(profile)
         _stamp(profile).write_text(_state())
+
+
+def _pairs(profile: str) -> list[tuple[str, str]]:
+    what = PROFILES[profile]
+    return list(zip(what[::2], what[1::2], strict=True))
 
 
 def _stamp(profile: str) -> Path:
@@ -76,23 +80,23 @@ def _make_venv() -> None:
     _run(sys.executable, "-m", "venv", "--clear", VENV)
 
 
-def _install(what: list[str]) -> None:
+def _install(profile: str) -> None:
     """Install the project's dependencies, then the project itself where it is not: what runs meanwhile goes on."""
     _run(PYTHON, "-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, "uv")
     uv: list[str | Path] = [PYTHON, UV, "pip", "install", "--python", PYTHON, "--constraint", CONSTRAINTS]
-    commands = [[*uv, "--requirements", "pyproject.toml", *what]]
-    if not any(_is_installed(profile) for profile in PROFILES):
+    commands = [[*uv, "--requirements", "pyproject.toml", *PROFILES[profile]]]
+    if not any(_is_installed(one) for one in PROFILES):
         commands.append([*uv, "--build-constraints", CONSTRAINTS, "--no-deps", "--editable", "."])
     for command in commands:
         if subprocess.run(command, cwd=ROOT, check=False).returncode:
             print("uv failed; pip does it instead, more slowly", flush=True)
-            _install_by_pip(what)
+            _install_by_pip(profile)
             return
 
 
-def _install_by_pip(what: list[str]) -> None:
-    extras = [value for flag, value in zip(what[::2], what[1::2], strict=True) if flag == "--extra"]
-    groups = [f"--group={value}" for flag, value in zip(what[::2], what[1::2], strict=True) if flag == "--group"]
+def _install_by_pip(profile: str) -> None:
+    extras = [value for flag, value in _pairs(profile) if flag == "--extra"]
+    groups = [f"--group={value}" for flag, value in _pairs(profile) if flag == "--group"]
     _run(PYTHON, "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1")  # the first that knows --group
     _run(PYTHON, "-m", "pip", "install", "-c", CONSTRAINTS, *groups, "-e", f".[{','.join(extras)}]" if extras else ".")
 
