@@ -9,6 +9,7 @@ import pytest
 
 from visionbus.messaging import Message, Retry, connect_blocking
 
+pytestmark = pytest.mark.timeout(30)  # a --count or --timeout that is not heeded would have it wait for ever
 URL = "memory://"
 names = (f"topic-{number}" for number in itertools.count())
 

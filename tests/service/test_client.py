@@ -150,6 +150,11 @@ async def test_model_of_the_client_is_that_of_its_requests(topic):
         assert {one.attributes["model"] for one in await received(bus, topic, 4)} == {"pets"}
 
 
+def test_empty_name_of_a_model_is_refused():
+    with pytest.raises(ValueError, match="leave it out where any model may answer"):
+        Client(connect("memory://"), model="")
+
+
 def test_two_runs_have_different_names(topic):
     bus = connect("memory://")
     assert Client(bus).run != Client(bus).run

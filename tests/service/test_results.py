@@ -28,11 +28,13 @@ async def send(bus, topic, *messages):
 
 
 async def collected(bus, topic, store, count):
-    """Store answers until so many new ones are; give how many there were in each transaction."""
+    """Store answers until so many new ones are, or a batch brings none; give how many there were in each batch."""
     new = []
     try:
         async with asyncio.timeout(10):
-            await collect(bus, store, topic=topic, stored=lambda some: new.append(some) or sum(new) >= count)
+            await collect(
+                bus, store, topic=topic, stored=lambda some: new.append(some) or sum(new) >= count or not some
+            )
     except TimeoutError:
         pytest.fail(f"of {count} answers only {new} were stored")
     return new
@@ -106,7 +108,7 @@ async def test_store_that_is_down_means_lag_and_no_loss(topic, tmp_path, caplog)
         store.add = add
         await send(bus, topic, *map(answer, range(100)))
         with stamina.set_testing(testing=True, attempts=1000, cap=True):
-            assert await collected(bus, topic, store, 100) == [100]
+            assert await collected(bus, topic, store, 1) == [100]  # all of the first batch, none rejected
     assert len(stored_ids(tmp_path / "r.db")) == 100
     assert "storing answers: database is locked; trying again" in caplog.text
     assert "storing answers: succeeds again" in caplog.text
@@ -144,6 +146,25 @@ async def test_stop_ends_it_though_nothing_comes(topic, tmp_path):
         group.create_task(collect(bus, store, topic=topic, stop=stop))
         await asyncio.sleep(0)
         stop.set()
+
+
+async def test_batch_in_hand_is_still_stored_after_the_stop(topic, tmp_path):
+    stop = asyncio.Event()
+    async with connect("memory://") as bus, open_store(str(tmp_path / "r.db")) as store:
+        really_add = store.add
+
+        async def add(answers):
+            stop.set()
+            for _ in range(10):  # turns in which an end in a hurry would come first
+                await asyncio.sleep(0)
+            return await really_add(answers)
+
+        store.add = add
+        await send(bus, topic, answer(1))
+        await asyncio.wait_for(collect(bus, store, topic=topic, stop=stop), 10)
+        async with bus.subscribe(f"{topic}.{ANSWERS}", RESULTS) as receiver:
+            assert not await receiver.receive(timeout=0)
+    assert stored_ids(tmp_path / "r.db") == ["r/1"]
 
 
 async def test_stop_ends_it_though_the_store_takes_nothing(topic, monkeypatch):

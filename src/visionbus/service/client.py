@@ -62,7 +62,9 @@ class Client:
         model: str | None = None,
         refused: Callable[[str], None] = _log_refusal,
     ) -> None:
-        """Raise `ValueError` for a run that is not 1 to 100 letters, digits, `.`, `_`, `-`."""
+        """Raise `ValueError` for a run that is not 1 to 100 letters, digits, `.`, `_`, `-`, and for an empty model."""
+        if model == "":
+            raise ValueError("the model's name is empty: leave it out where any model may answer")
         self.run = new_run() if run is None else check_run(run)
         self._bus = bus
         self._topology = Topology(topic)

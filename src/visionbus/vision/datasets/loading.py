@@ -50,7 +50,7 @@ def load_training_data(source: str | Path | Dataset) -> TrainingData:
     if len(present) < 2:
         only = f"one class only, {present[0]!r}" if present else "no class"
         raise DatasetError(
-            f"{loaded.name} has images of {only}: give images of at least two, each in its own subfolder"
+            f"{loaded.name} has images of {only}: give images of at least two (in a folder, one subfolder per class)"
         )
     return loaded
 
