@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BUS_PARAMETERS = frozenset({"max_message_bytes"})  # URL parameters of every bus, whatever its driver
 ENTRY_POINTS = "visionbus.messaging.drivers"  # the group by which others' drivers are found: scheme = "module:Class"
 _OWN = {
+    "kafka": "visionbus.messaging.drivers.kafka:KafkaDriver",
     "memory": "visionbus.messaging.drivers.memory:MemoryDriver",
     "sqlite": "visionbus.messaging.drivers.sqlite:SQLiteDriver",
 }

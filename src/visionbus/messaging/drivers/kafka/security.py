@@ -5,19 +5,20 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import logging
 import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from visionbus.messaging.drivers.kafka.logs import log
 from visionbus.messaging.drivers.kafka.secret import SecretSource
+from visionbus.messaging.errors import AccessError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-log = logging.getLogger("visionbus.messaging.drivers.kafka")
+    from visionbus.messaging.drivers.kafka.secret import Secret
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
@@ -94,12 +95,16 @@ class Security:
         return security
 
     def client(self) -> dict[str, Any]:
-        """Return the settings for librdkafka, the secrets read anew; `ValueError` if one cannot be read any more."""
+        """Return the settings for librdkafka, the secrets read anew.
+
+        `AccessError` if one cannot be read any more, or the token has ended.
+        """
         settings: dict[str, Any] = {"security.protocol": self.protocol, **self.public}
         if self.mechanism is not None:
             settings["sasl.mechanism"] = self.mechanism
-        settings |= {setting: source.read() for setting, source in self.secrets.items()}
+        settings |= {setting: _now(source) for setting, source in self.secrets.items()}
         if self.token is not None:
+            _check_life(self.token, _now(self.token))  # librdkafka would wait 10 s for a better one
             settings["oauth_cb"] = self._oauth_token
         return settings
 
@@ -107,7 +112,7 @@ class Security:
         """Return user and password as they are now, for `set_sasl_credentials`; None for mechanisms without."""
         if self.mechanism in (None, "OAUTHBEARER"):
             return None
-        return self.public["sasl.username"], self.secrets["sasl.password"].read()
+        return self.public["sasl.username"], _now(self.secrets["sasl.password"])
 
     def _oauth_token(self, _config: str) -> tuple[str, float, str, dict[str, str]]:
         """Answer librdkafka's `oauth_cb`, on a thread of its own: token, end of life (seconds since 1970), principal.
@@ -117,15 +122,29 @@ class Security:
         if self.token is None:
             raise ValueError("no token is configured")
         try:
-            token = self.token.read()
-        except ValueError as error:  # the client library swallows what its callback raises
+            token = _now(self.token)
+            ends = _check_life(self.token, token)
+        except AccessError as error:  # the client library swallows what its callback raises
             log.error("no OAUTHBEARER token: %s", error)  # noqa: TRY400 (the text says it all)
             raise
-        claims = _claims(token)
-        ends = claims.get("exp")
-        if not isinstance(ends, int | float):
-            ends = time.time() + OPAQUE_TOKEN_LIFE
-        return str(token), float(ends), str(claims.get("sub", "")), {}
+        return str(token), ends, str(_claims(token).get("sub", "")), {}
+
+
+def _now(source: SecretSource) -> Secret:
+    try:
+        return source.read()
+    except ValueError as error:
+        raise AccessError(str(error)) from None
+
+
+def _check_life(source: SecretSource, token: str) -> float:
+    """Return when a token ends, in seconds since 1970; `AccessError` if it has."""
+    ends = _claims(token).get("exp")
+    if not isinstance(ends, int | float):
+        return time.time() + OPAQUE_TOKEN_LIFE
+    if ends <= time.time():
+        raise AccessError(f"the token that {source.where} gives has ended: whatever issues it is to issue a new one")
+    return float(ends)
 
 
 def _claims(token: str) -> dict[str, Any]:

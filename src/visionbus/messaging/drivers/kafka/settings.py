@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from visionbus.messaging.drivers.kafka.logs import ClientLog
 from visionbus.messaging.drivers.kafka.security import PARAMETERS as SECURITY_PARAMETERS
 from visionbus.messaging.drivers.kafka.security import SECRETS, Security
 
@@ -130,20 +130,36 @@ class KafkaSettings:
             )
         return settings
 
+    def check(self) -> None:
+        """Have librdkafka judge the settings, without a connection; `ValueError` for those that it cannot use."""
+        if self == KafkaSettings(self.bootstrap):
+            return
+        from confluent_kafka import Consumer, KafkaException, Producer  # noqa: PLC0415 (settings can do without)
+
+        try:
+            Producer(_unconnected(self.producer()))
+            Consumer(_unconnected(self.consumer("visionbus", 45.0))).close()
+        except KafkaException as error:
+            raise ValueError(f"librdkafka does not take what the kafka URL says: {error.args[0].str()}") from None
+
     def client(self) -> dict[str, Any]:
         """Return the configuration of an admin client, which those of producer and consumer contain.
 
         With it librdkafka's log lines come to Python's logging, when the client is polled. Do not keep it: it holds the
-        secrets as they are now. `ValueError` if one cannot be read any more.
+        secrets as they are now. `AccessError` if one cannot be read any more. Where it has an `oauth_cb`, making a
+        client blocks for a second.
         """
         shared = {
             "bootstrap.servers": self.bootstrap,
             "client.id": "visionbus",
             "allow.auto.create.topics": False,
             "enable.metrics.push": False,
-            "logger": logging.getLogger("visionbus.messaging.drivers.kafka"),
-            "reconnect.backoff.ms": 100,
-            "reconnect.backoff.max.ms": 1000,  # 10 s by default: too long to find a restarted broker
+            "logger": ClientLog(),
+            # When all brokers are away, librdkafka forgets how often it has tried and never waits longer than the
+            # first time: at its 100 ms each client made 20 connections a second. By default the longest is 10 s,
+            # which is long for a broker that restarts.
+            "reconnect.backoff.ms": 1000,
+            "reconnect.backoff.max.ms": 1000,
             "socket.connection.setup.timeout.ms": 10_000,  # 30 s by default: as long as a send may take in all
         }
         further = {
@@ -194,6 +210,10 @@ class KafkaSettings:
 
     def _further(self, kind: tuple[str, ...]) -> dict[str, str]:
         return {name: value for name, value in self.rdkafka.items() if name.startswith(kind)}
+
+
+def _unconnected(configuration: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in configuration.items() if name not in ("bootstrap.servers", "oauth_cb")}
 
 
 def _allowed(setting: str) -> str:

@@ -1,0 +1,162 @@
+"""What is asked of the cluster besides records: its topics, groups and settings."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init__ has no __all__
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
+
+from visionbus.messaging.drivers.kafka.errors import Connection, cause, translated
+from visionbus.messaging.errors import MessagingError, NotFoundError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from concurrent.futures import Future
+
+    from visionbus.messaging.drivers.kafka.settings import KafkaSettings
+
+PATIENCE = 30.0  # seconds for one question, the search for a broker included
+LOOK_AGAIN = 0.05  # seconds: news of a topic or of a setting spread from broker to broker
+SPREAD = 10.0  # seconds until they have, at the latest
+T = TypeVar("T")
+
+
+class Admin:
+    """Questions to the cluster, asked from one event loop; the first one connects."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._connection = Connection()
+        self._client: AdminClient | None = None
+
+    async def partitions(self, topic: str) -> list[int]:
+        """Return the numbers of a topic's partitions, none if there is no such topic; creates nothing."""
+        asked = self._connected().describe_topics(TopicCollection([topic]), request_timeout=PATIENCE)
+        try:
+            described = await self._answer(asked[topic], f"looking up the topic {topic!r}")
+        except NotFoundError:
+            return []
+        return [partition.id for partition in described.partitions]
+
+    async def create(self, topic: str) -> bool:
+        """Create a topic unless it is there, and return whether this call did; afterwards brokers know of it."""
+        new = NewTopic(
+            topic,
+            num_partitions=self._settings.partitions or -1,
+            replication_factor=self._settings.replication_factor or -1,
+        )
+        doing = f"creating the topic {topic!r}"
+        future = self._connected().create_topics([new], request_timeout=PATIENCE)[topic]
+        created = True
+        try:
+            await self._answer(future, doing)
+        except MessagingError as error:
+            if cause(error) != "TOPIC_ALREADY_EXISTS":
+                raise
+            created = False
+        give_up = asyncio.get_running_loop().time() + SPREAD
+        while not await self.partitions(topic):
+            if asyncio.get_running_loop().time() > give_up:
+                raise UnavailableError(f"{doing}: it exists, but brokers do not know of it yet: try again")
+            await asyncio.sleep(LOOK_AGAIN)
+        return created
+
+    async def committed(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """Return the offsets that a group has committed, for those partitions that have one."""
+        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for number in partitions])
+        future = self._connected().list_consumer_group_offsets([asked], request_timeout=PATIENCE)[group]
+        doing = f"looking up the group {group!r}"
+        try:
+            answer = await self._answer(future, doing)
+        except NotFoundError:
+            return {}
+        _check_each(answer.topic_partitions, doing)
+        return {one.partition: one.offset for one in answer.topic_partitions if one.offset >= 0}
+
+    async def begin(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+        """Commit first offsets for a group; if it has members, it is theirs to do so."""
+        doing = f"declaring the group {group!r}"
+        asked = [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
+        future = self._connected().alter_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group, asked)], request_timeout=PATIENCE
+        )[group]
+        answer = await self._answer(future, doing)
+        _check_each(answer.topic_partitions, doing, but="UNKNOWN_MEMBER_ID")
+
+    async def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """Return the offset of each partition that its next message will get."""
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        asked = dict.fromkeys([TopicPartition(topic, number) for number in partitions], latest)
+        futures = self._connected().list_offsets(asked, request_timeout=PATIENCE)
+        doing = f"looking up the end of {topic!r}"
+        return {one.partition: (await self._answer(future, doing)).offset for one, future in futures.items()}
+
+    async def broker_settings(self) -> dict[str, str]:
+        """Return the settings of one broker."""
+        doing = "looking up the settings of the brokers"
+        cluster = await self._answer(self._connected().describe_cluster(request_timeout=PATIENCE), doing)
+        return await self._settings_of(ConfigResource(ResourceType.BROKER, str(cluster.nodes[0].id)), doing)
+
+    async def group_settings(self, group: str) -> dict[str, str]:
+        """Return the settings in force for a group; brokers before 4.0 have none."""
+        return await self._settings_of(
+            ConfigResource(ResourceType.GROUP, group), f"looking up the settings of the group {group!r}"
+        )
+
+    async def set_group(self, group: str, settings: Mapping[str, str]) -> None:
+        """Change settings of a group."""
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in settings.items()
+        ]
+        resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=entries)
+        futures = self._connected().incremental_alter_configs([resource], request_timeout=PATIENCE)
+        for future in futures.values():
+            await self._answer(future, f"changing the settings of the group {group!r}")
+
+    async def _settings_of(self, resource: ConfigResource, doing: str) -> dict[str, str]:
+        (future,) = self._connected().describe_configs([resource], request_timeout=PATIENCE).values()
+        entries = await self._answer(future, doing)
+        return {entry.name: entry.value for entry in entries.values() if entry.value is not None}
+
+    async def close(self) -> None:
+        """Let go of the connection, which librdkafka may take a moment for."""
+        if self._client is not None:
+            client, self._client = self._client, None
+            await asyncio.to_thread(client.__exit__, None, None, None)
+
+    def _connected(self) -> AdminClient:
+        if self._client is None:
+            self._client = AdminClient(self._settings.client() | {"error_cb": self._connection.error_cb})
+        return self._client
+
+    async def _answer(self, future: Future[T], doing: str) -> T:
+        """Wait for an answer, and for news of a refused connection, which librdkafka tells only to those who poll."""
+        waited = asyncio.wrap_future(future)
+        while not (await asyncio.wait([waited], timeout=0.1))[0]:
+            self._connected().poll(0)
+            if refusal := self._connection.refused(doing):
+                waited.cancel()
+                raise refusal
+        try:
+            answer = waited.result()
+        except KafkaException as error:
+            raise self._connection.refused(doing) or translated(error.args[0], doing) from error
+        self._connection.established = True
+        return answer
+
+
+def _check_each(partitions: Iterable[TopicPartition], doing: str, *, but: str = "") -> None:
+    """Raise the first error among those of single partitions: the call as a whole succeeds with them."""
+    for one in partitions:
+        if one.error is not None and one.error.name() != but:
+            raise translated(one.error, f"{doing}, partition {one.partition},")

@@ -1,0 +1,301 @@
+"""Records come in: the thread that owns the consumer of one receiver."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer as Client
+
+from visionbus.messaging.drivers.kafka.errors import translated
+from visionbus.messaging.errors import AccessError, MessagingError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable, Sequence
+
+    from confluent_kafka import Message as Record
+
+    from visionbus.messaging.drivers.kafka.holding import Holding, Tracker
+    from visionbus.messaging.drivers.kafka.tracker import Commit
+
+log = logging.getLogger(__name__)
+
+POLL = 0.05  # seconds at a time that the thread waits for records: as long as an ack may lie before it is committed
+STARVED = (0.5, 5.0)  # seconds without room after which all pause: doubled each time, as it throws away what was read
+MOST = 500  # records at a time
+ABANDONED = 0.5  # seconds after which what a cancelled receive gave back goes to the other receivers
+DRAIN = 0.5  # seconds that a rebalance waits for what is handed out to be settled
+TRIES = 3  # to read the committed offsets of an assignment
+ANSWER = 10.0  # seconds for each
+COMMIT_AGAIN = 0.5  # seconds after a commit that failed
+
+
+class ConsumerThread(threading.Thread):
+    """Reads, commits, joins and leaves the group; heartbeats are librdkafka's, and go on whatever happens here.
+
+    It calls `arrived` when there is something new for `fetch`, and `lost` with the leases of partitions that were taken
+    away; both in this thread.
+    """
+
+    def __init__(
+        self,
+        configuration: dict[str, Any],
+        topic: str,
+        holding: Holding,
+        *,
+        arrived: Callable[[], None],
+        lost: Callable[[Collection[Hashable]], None],
+    ) -> None:
+        super().__init__(name=f"kafka-consumer-{topic}", daemon=True)
+        self.alive_until = time.monotonic() + 3600.0  # the event loop moves it on for as long as it turns
+        self.abandoned = float("inf")  # monotonic time from which nobody seems to want what is ready
+        self.failure: MessagingError | None = None  # that ends this receiver
+        self.doubts_topic = False  # a broker does not know the topic: it may be deleted, or not known there yet
+        self._configuration = configuration
+        self._topic = topic
+        self._holding = holding
+        self._arrived = arrived
+        self._lost = lost
+        self._away = False  # left the group for now
+        self._paused: set[int] = set()
+        self._full_since = float("inf")
+        self._starved_after = STARVED[0]
+        self._committing: list[tuple[Tracker, Commit]] = []
+        self._commit_at = 0.0
+
+    def stop(self) -> None:
+        """Have the thread commit, leave and end; from any thread."""
+        with self._holding.changed:
+            self._holding.hurry = True
+            self._holding.changed.notify_all()
+
+    def run(self) -> None:
+        client = Client(
+            {**self._configuration, "on_commit": self._on_commit, "error_cb": self._on_error},
+        )
+        try:
+            self._join(client)
+            while not self._holding.hurry:
+                self._turn(client)
+        except Exception as error:  # a thread has nobody to raise to
+            log.exception("the receiver of %s has failed", self._topic)
+            self._fail(MessagingError(f"receiving from {self._topic!r} failed: {error}"))
+        finally:
+            self._leave_for_good(client)
+
+    def _turn(self, client: Client) -> None:
+        """Do one round, which takes at most `POLL` seconds if no rebalance comes."""
+        if self._should_be_away() != self._away:
+            (self._join if self._away else self._leave)(client)
+        room = self._holding.room()
+        starved = self._starved(room)
+        self._pause(client, everything=starved)
+        if room > 0 or starved or self._away:
+            self._read(client, max(room, 1))
+        else:
+            self._wait_for_room()
+        self._commit(client)
+
+    def _should_be_away(self) -> bool:
+        now = time.monotonic()
+        if now > self.alive_until:
+            return True
+        return now > self.abandoned + ABANDONED and (self._away or self._holding.hands_out_nothing())
+
+    def _starved(self, room: int) -> bool:
+        """Return whether there has been no room for so long that rebalances must be served without reading."""
+        if room > 0:
+            self._full_since = float("inf")
+            return False
+        now = time.monotonic()
+        self._full_since = min(self._full_since, now)
+        return now - self._full_since > self._starved_after
+
+    def _pause(self, client: Client, *, everything: bool) -> None:
+        """Pause what is not to be read now, and resume the rest."""
+        wanted = self._holding.numbers() if everything else self._holding.blocked(self._paused)
+        if wanted == self._paused:
+            return
+        if everything:
+            self._starved_after = min(self._starved_after * 2, STARVED[1])
+        client.pause(self._partitions(wanted - self._paused))
+        client.resume(self._partitions((self._paused - wanted) & self._holding.numbers()))
+        self._paused = wanted
+
+    def _read(self, client: Client, room: int) -> None:
+        first = client.poll(POLL)
+        if first is None:
+            return
+        records = [first, *client.consume(min(room, MOST) - 1, 0.0)] if room > 1 else [first]
+        good = [record for record in records if record.error() is None]
+        for record in records if len(good) < len(records) else ():
+            if record.error() is not None:
+                self._heed(client, record)
+        if self._holding.add(good):
+            self._arrived()
+
+    def _wait_for_room(self) -> None:
+        with self._holding.changed:
+            self._holding.changed.wait_for(lambda: self._holding.hurry or self._holding.room() > 0, POLL)
+
+    def _heed(self, client: Client, record: Record) -> None:
+        """Take what librdkafka reports in the place of a record."""
+        error = record.error()
+        assert error is not None  # noqa: S101 (for mypy: its caller looked)
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 (a public constant, for all that)
+            self._resume_at_earliest(client, record.partition() or 0, error)
+            return
+        problem = translated(error, f"receiving from {self._topic!r}")
+        if isinstance(problem, NotFoundError):
+            self.doubts_topic = True
+            self._arrived()
+        elif isinstance(problem, AccessError) or error.fatal():
+            self._fail(problem)
+        else:
+            log.warning("%s", problem)
+
+    def _resume_at_earliest(self, client: Client, number: int, error: KafkaError) -> None:
+        partition = TopicPartition(self._topic, number)
+        low, high = client.get_watermark_offsets(partition, timeout=ANSWER)
+        log.warning(
+            "%s-%d: what was to be read next is not there any more (%s); going on at %d, the earliest of up to %d",
+            *(self._topic, number, error.str(), low, high),
+        )
+        self._lost(self._holding.begin_again(number, low))
+        client.seek(TopicPartition(self._topic, number, low))
+
+    # the group
+
+    def _join(self, client: Client) -> None:
+        client.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+        self._away = False
+
+    def _leave(self, client: Client) -> None:
+        """Leave the group, and stay away for now."""
+        log.warning(
+            "the receiver of %s leaves its group for now: %s",
+            self._topic,
+            "its event loop stands still" if time.monotonic() > self.alive_until else "nobody receives from it",
+        )
+        client.unsubscribe()
+        self._away = True
+
+    def _leave_for_good(self, client: Client) -> None:
+        try:
+            self._commit_now(client, self._holding.commits())
+            client.close()
+        except KafkaException as error:
+            log.warning("leaving the group of %s: %s", self._topic, error)
+        self._lost(self._holding.forget(self._holding.numbers()))
+
+    def _on_assign(self, client: Client, partitions: list[TopicPartition]) -> None:
+        committed = self._committed(client, partitions)
+        for one in committed:
+            known = one.offset >= 0
+            self._holding.assign(one.partition, one.offset if known else None, one.metadata if known else None)
+        numbers = {one.partition for one in partitions}
+        log.debug("%s: assigned %s", self._topic, sorted(numbers))
+        self._paused -= numbers
+        client.incremental_assign([TopicPartition(one.topic, one.partition, one.offset) for one in committed])
+
+    def _committed(self, client: Client, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Return where to begin with each partition; one without a commit was added to the topic later."""
+        for _ in range(TRIES):
+            try:
+                answers = client.committed(partitions, timeout=ANSWER)
+            except KafkaException as error:
+                log.warning("%s: cannot read what is committed: %s", self._topic, error)
+                continue
+            if all(one.error is None for one in answers):
+                for one in answers:
+                    if one.offset < 0:
+                        one.offset = OFFSET_BEGINNING
+                return answers
+        log.warning("%s: what was acked out of order before may come again", self._topic)
+        return [TopicPartition(one.topic, one.partition, OFFSET_STORED) for one in partitions]
+
+    def _on_revoke(self, client: Client, partitions: list[TopicPartition]) -> None:
+        numbers = {one.partition for one in partitions}
+        stands_still = time.monotonic() > self.alive_until
+        self._holding.drain(numbers, 0.0 if stands_still else DRAIN)
+        commits = self._holding.commits(numbers)
+        self._give_up(numbers)
+        self._commit_now(client, commits)
+        client.incremental_unassign(partitions)
+
+    def _on_lost(self, client: Client, partitions: list[TopicPartition]) -> None:
+        """Others have these already: committing now would undo their work."""
+        self._give_up({one.partition for one in partitions})
+        client.incremental_unassign(partitions)
+
+    def _give_up(self, numbers: set[int]) -> None:
+        log.debug("%s: gives up %s", self._topic, sorted(numbers))
+        self._paused -= numbers
+        self._lost(self._holding.forget(numbers))
+
+    # commits
+
+    def _commit(self, client: Client) -> None:
+        """Commit what is new; one at a time, the answer comes to `_on_commit`."""
+        if self._committing or self._away or time.monotonic() < self._commit_at:
+            return
+        commits = self._holding.commits()
+        if not commits:
+            return
+        try:
+            client.commit(offsets=self._offsets(commits), asynchronous=True)
+        except KafkaException as error:
+            log.warning("committing on %s: %s", self._topic, error)
+            self._commit_at = time.monotonic() + COMMIT_AGAIN
+        else:
+            self._committing = commits
+
+    def _on_commit(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
+        commits, self._committing = self._committing, []
+        failed = {one.partition for one in partitions if error or one.error}
+        for tracker, commit in commits:
+            if tracker.number not in failed:
+                tracker.committed(commit)
+        self._commit_at = time.monotonic() + (COMMIT_AGAIN if failed else POLL)
+        if failed:
+            reason = error or next(one.error for one in partitions if one.error)
+            log.info("committing on %s, partitions %s, comes again: %s", self._topic, sorted(failed), reason)
+
+    def _commit_now(self, client: Client, commits: list[tuple[Tracker, Commit]]) -> None:
+        """Commit, and wait for the answer."""
+        if not commits:
+            return
+        try:
+            answers = client.commit(offsets=self._offsets(commits), asynchronous=False)
+        except KafkaException as error:
+            log.warning("what was acked last on %s may come again, the commit failed: %s", self._topic, error)
+            return
+        failed = {one.partition for one in answers if one.error}
+        if failed:
+            log.warning("what was acked last on %s, partitions %s, may come again", self._topic, sorted(failed))
+        for tracker, commit in commits:
+            if tracker.number not in failed:
+                tracker.committed(commit)
+
+    def _offsets(self, commits: list[tuple[Tracker, Commit]]) -> list[TopicPartition]:
+        return [
+            TopicPartition(self._topic, tracker.number, commit.offset, commit.metadata) for tracker, commit in commits
+        ]
+
+    def _partitions(self, numbers: Collection[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, number) for number in sorted(numbers)]
+
+    def _on_error(self, error: KafkaError) -> None:
+        """Take what concerns no partition: brokers that are away, which librdkafka goes on looking for."""
+        problem = translated(error, f"receiving from {self._topic!r}")
+        if error.fatal():
+            self._fail(problem)
+        else:
+            log.info("%s", problem)
+
+    def _fail(self, failure: MessagingError) -> None:
+        self.failure = failure
+        self._arrived()

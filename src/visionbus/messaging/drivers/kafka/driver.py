@@ -1,0 +1,95 @@
+"""`kafka://`: topics are Kafka topics, subscriptions are consumer groups."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from visionbus.messaging.driver import Address, Driver
+from visionbus.messaging.drivers.kafka import sessions
+from visionbus.messaging.drivers.kafka.admin import Admin
+from visionbus.messaging.drivers.kafka.producer import Producer
+from visionbus.messaging.drivers.kafka.settings import PARAMETERS, PREFIX, KafkaSettings
+from visionbus.messaging.drivers.kafka.subscription import KafkaSubscription
+from visionbus.messaging.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+
+    from visionbus.messaging.message import Message
+
+LOOKS = 4  # for a topic that one broker does not know of: another one may have just created it
+BETWEEN = 0.1  # seconds
+
+
+class KafkaDriver(Driver):
+    """One cluster."""
+
+    parameters = PARAMETERS
+    parameter_prefixes = (PREFIX,)
+
+    def __init__(self, address: Address) -> None:
+        self._settings = KafkaSettings.parse(address)
+        self._admin = Admin(self._settings)
+        self._producer = Producer(self._settings)
+        self._seen: set[str] = set()  # topics that exist: senders ask once, as producers may create what is missing
+
+    async def declare(self, topic: str, subscriptions: Mapping[str, str | None], *, create: bool) -> None:
+        created = await self._admin.create(topic) if create else False
+        partitions = await self._partitions(topic)
+        for name in subscriptions:
+            group = self._group(topic, name)
+            # The ends before the look at what is committed: in the other order, what another declaration made, and a
+            # sender sent in between, would be passed over.
+            ends = dict.fromkeys(partitions, 0) if created else await self._admin.ends(topic, partitions)
+            committed = await self._admin.committed(group, topic, partitions)
+            if missing := {number: end for number, end in ends.items() if number not in committed}:
+                await self._admin.begin(group, topic, missing)
+        self._seen.add(topic)
+
+    async def send(self, topic: str, messages: Sequence[Message]) -> list[str]:
+        if topic not in self._seen:
+            await self._partitions(topic)
+            self._seen.add(topic)
+        return await self._producer.send(topic, messages)
+
+    async def attach(
+        self,
+        topic: str,
+        subscription: str,
+        *,
+        ack_deadline: float,
+        prefetch: int,
+        lost: Callable[[Collection[Hashable]], None],
+    ) -> KafkaSubscription:
+        partitions = await self._partitions(topic)
+        group = self._group(topic, subscription)
+        if not await self._admin.committed(group, topic, partitions):
+            raise NotFoundError.undeclared(topic, subscription)
+        if self._settings.group_protocol == "classic":
+            in_force = await sessions.classic(self._admin, ack_deadline)
+        else:
+            in_force = await sessions.of_group(self._admin, group, ack_deadline)
+        return KafkaSubscription(
+            self._settings.consumer(group, in_force),
+            topic,
+            ack_deadline=in_force,
+            prefetch=prefetch,
+            lost=lost,
+            exists=lambda: self._admin.partitions(topic),
+        )
+
+    async def close(self) -> None:
+        await asyncio.gather(self._producer.close(), self._admin.close())
+
+    async def _partitions(self, topic: str) -> list[int]:
+        """Return a topic's partitions; `NotFoundError` if there is no such topic."""
+        for look in range(LOOKS):
+            if look:
+                await asyncio.sleep(BETWEEN)
+            if partitions := await self._admin.partitions(topic):
+                return partitions
+        raise NotFoundError.undeclared(topic)
+
+    def _group(self, topic: str, subscription: str) -> str:
+        return subscription if self._settings.verbatim_names else f"{topic}.{subscription}"

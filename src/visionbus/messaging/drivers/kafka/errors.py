@@ -1,0 +1,102 @@
+"""The errors of librdkafka and of brokers, as those of messaging."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaException
+
+from visionbus.messaging.errors import (
+    AccessError,
+    MessagingError,
+    NotFoundError,
+    SendError,
+    TooLargeError,
+    UnavailableError,
+)
+
+if TYPE_CHECKING:
+    from confluent_kafka import KafkaError
+
+    from visionbus.messaging.message import Message
+
+_NAMES: dict[type[MessagingError], tuple[str, ...]] = {  # what is in none of these, and not retriable, stays general
+    NotFoundError: (
+        "GROUP_ID_NOT_FOUND",
+        "UNKNOWN_TOPIC_ID",
+        "UNKNOWN_TOPIC_OR_PART",
+        "_UNKNOWN_PARTITION",
+        "_UNKNOWN_TOPIC",
+    ),
+    AccessError: (
+        "CLUSTER_AUTHORIZATION_FAILED",
+        "GROUP_AUTHORIZATION_FAILED",
+        "SASL_AUTHENTICATION_FAILED",
+        "TOPIC_AUTHORIZATION_FAILED",
+        "UNSUPPORTED_SASL_MECHANISM",
+        "_AUTHENTICATION",
+        "_SSL",
+    ),
+    TooLargeError: ("MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"),
+    UnavailableError: (
+        "KAFKA_STORAGE_ERROR",
+        "_ALL_BROKERS_DOWN",
+        "_MSG_TIMED_OUT",
+        "_PURGE_INFLIGHT",
+        "_PURGE_QUEUE",
+        "_RESOLVE",
+        "_TIMED_OUT",
+        "_TIMED_OUT_QUEUE",
+        "_TRANSPORT",
+        "_WAIT_COORD",
+    ),
+}
+_CLASSES = {name: cls for cls, names in _NAMES.items() for name in names}
+_CURES: dict[type[MessagingError], str] = {
+    NotFoundError: "declare it first (Bus.declare, or `visionbus bus declare`)",
+    AccessError: "check the credentials, the certificates and the ACLs",
+    TooLargeError: "send less, or raise the topic's max.message.bytes",
+    UnavailableError: "check that the brokers run and that the URL names them",
+}
+
+
+def translated(error: KafkaError, doing: str) -> MessagingError:
+    """Return the error of messaging for one of Kafka; `doing` says what failed, as in "sending to 'images'"."""
+    cls = _CLASSES.get(error.name(), UnavailableError if error.retriable() else MessagingError)
+    cure = _CURES.get(cls)
+    return cls(f"{doing} failed: {error.str()} ({error.name()}){f': {cure}' if cure else ''}")
+
+
+def cause(error: MessagingError) -> str:
+    """Return Kafka's name for the cause of an error that was raised from an exception of the client library."""
+    return error.__cause__.args[0].name() if isinstance(error.__cause__, KafkaException) else ""
+
+
+def send_error(failures: list[tuple[Message, MessagingError]], total: int) -> MessagingError:
+    """Return what `send` raises: the error itself if all messages failed alike, else one that names each."""
+    if len(failures) == total and len({str(error) for _, error in failures}) == 1:
+        return failures[0][1]
+    return SendError(failures)
+
+
+class Connection:
+    """Whether a client's brokers let it in: librdkafka says so only in passing, and goes on trying.
+
+    A client that was never let in is told at once. For one that was, a refusal may be that of a broker which has just
+    restarted and does not know its users yet: that one waits, and times out.
+    """
+
+    def __init__(self) -> None:
+        self.established = False
+        self._refusal: KafkaError | None = None
+
+    def error_cb(self, error: KafkaError) -> None:
+        """Take what librdkafka says; from any thread."""
+        if _CLASSES.get(error.name()) is AccessError:
+            self._refusal = error
+
+    def refused(self, doing: str) -> MessagingError | None:
+        """Return the error to raise instead of waiting on."""
+        if self._refusal is None or self.established:
+            return None
+        return translated(self._refusal, doing)

@@ -1,0 +1,174 @@
+"""Records go out: many in one hand-over to librdkafka, confirmed together."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaException
+from confluent_kafka import Producer as Client
+
+from visionbus.messaging.drivers.kafka.errors import send_error, translated
+from visionbus.messaging.drivers.kafka.records import headers_of, key_of
+from visionbus.messaging.errors import TooLargeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from confluent_kafka import KafkaError
+    from confluent_kafka import Message as Record
+
+    from visionbus.messaging.drivers.kafka.settings import KafkaSettings
+    from visionbus.messaging.errors import MessagingError
+    from visionbus.messaging.message import Message
+
+    _Record = tuple[bytes, bytes | None, dict[str, str | bytes | None]]
+
+POLL = 0.1  # seconds at a time that the thread waits for confirmations
+IDLE = 1.0  # seconds between looks at what librdkafka has to say when nothing is on its way
+AT_ONCE = 1_000_000  # bytes handed over before the event loop gets a turn
+LEAVE = 3.0  # seconds that closing waits for what is on its way
+
+
+class Producer:
+    """One idempotent producer, used on one event loop; the first send starts it.
+
+    Handing records over is a copy into librdkafka's queue, done on the event loop; a thread serves the confirmations.
+    Where that queue is full, senders wait.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._client: Client | None = None
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._work = threading.Condition()
+        self._on_their_way: set[_Send] = set()  # guarded by `_work`
+        self._closed = False  # guarded by `_work`
+        self._room = asyncio.Event()  # set by the thread when the queue may have got shorter
+
+    async def send(self, topic: str, messages: Sequence[Message]) -> list[str]:
+        """Send, and return the ids once the brokers hold all; raises as `Driver.send` says."""
+        ids, failures = await self._attempt(topic, messages)
+        if len(messages) > 1:
+            for index in [index for index, error in failures.items() if isinstance(error, TooLargeError)]:
+                # brokers refuse a whole batch for one record: so each gets a batch of its own
+                (ids[index],), failed = await self._attempt(topic, [messages[index]])
+                if not failed:
+                    del failures[index]
+        if failures:
+            raise send_error([(messages[index], error) for index, error in sorted(failures.items())], len(messages))
+        return ids
+
+    async def close(self) -> None:
+        """Wait a little for what is on its way, give up the rest, and stop."""
+        if self._client is None or self._thread is None:
+            return
+        with self._work:
+            self._closed = True
+            self._work.notify()
+        await asyncio.to_thread(self._thread.join)
+        self._client = None
+
+    async def _attempt(self, topic: str, messages: Sequence[Message]) -> tuple[list[str], dict[int, MessagingError]]:
+        records = [(message.data, key_of(message), headers_of(message.attributes)) for message in messages]
+        client = self._started()
+        send = _Send(len(records), self._finished)
+        with self._work:
+            self._on_their_way.add(send)
+            self._work.notify()
+        try:
+            await self._hand_over(client, topic, records, send)
+            await send.done.wait()
+        except asyncio.CancelledError:
+            send.expect_no_more()
+            raise
+        doing = f"sending to {topic!r}"
+        return send.ids, {index: translated(error, doing) for index, error in send.failures.items()}
+
+    async def _hand_over(self, client: Client, topic: str, records: Sequence[_Record], send: _Send) -> None:
+        copied = 0
+        for index, (data, key, headers) in enumerate(records):
+            report = partial(send.report, index)
+            while True:
+                try:
+                    client.produce(topic, data, key, -1, report, None, 0, headers)
+                except BufferError:
+                    self._room.clear()
+                    await self._room.wait()
+                except KafkaException as error:
+                    report(error.args[0], None)
+                    break
+                else:
+                    break
+            send.handed_over += 1
+            copied += len(data)
+            if copied > AT_ONCE:
+                copied = 0
+                await asyncio.sleep(0)
+
+    def _started(self) -> Client:
+        if self._client is None:
+            self._loop = asyncio.get_running_loop()
+            self._client = Client(self._settings.producer())
+            self._thread = threading.Thread(target=self._poll, args=(self._client,), name="kafka-producer", daemon=True)
+            self._thread.start()
+        return self._client
+
+    def _finished(self, send: _Send) -> None:
+        """Have a send's waiter go on; in the polling thread, or on the loop."""
+        with self._work:
+            self._on_their_way.discard(send)
+        self._call(send.done.set)
+
+    def _call(self, callback: Callable[[], object]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(callback)
+
+    def _poll(self, client: Client) -> None:
+        """Serve confirmations until closed; the body of the thread."""
+        while True:
+            with self._work:
+                if not self._on_their_way and not self._closed:
+                    self._work.wait(IDLE)
+                if self._closed:
+                    break
+                wait = POLL if self._on_their_way else 0.0
+            if client.poll(wait) and not self._room.is_set():
+                self._call(self._room.set)
+        client.flush(LEAVE)
+        client.purge()
+        client.poll(0.0)
+
+
+class _Send:
+    """The messages of one send, on their way."""
+
+    def __init__(self, count: int, finished: Callable[[_Send], None]) -> None:
+        self.ids = [""] * count
+        self.failures: dict[int, KafkaError] = {}
+        self.handed_over = 0
+        self.done = asyncio.Event()
+        self._expected = count
+        self._finished = finished
+        self._reported: list[int] = []  # two threads append to it, which a plain count would not stand
+
+    def report(self, index: int, error: KafkaError | None, record: Record | None) -> None:
+        """Take the outcome of one message, mostly in the polling thread."""
+        if error is not None:
+            self.failures[index] = error
+        elif record is not None:
+            self.ids[index] = f"{record.partition()}-{record.offset()}"
+        self._reported.append(index)
+        if len(self._reported) >= self._expected:
+            self._finished(self)
+
+    def expect_no_more(self) -> None:
+        """Take it that nothing more will be handed over: the sender was cancelled."""
+        self._expected = self.handed_over
+        if len(self._reported) >= self._expected:
+            self._finished(self)

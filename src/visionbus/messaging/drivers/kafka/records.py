@@ -1,0 +1,95 @@
+"""A Message as a Kafka record, and back."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
+
+from visionbus.messaging.message import OWN_PREFIX, Message, received_message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from confluent_kafka import Message as Record
+
+log = logging.getLogger(__name__)
+
+CLOUD_EVENT = "ce-"  # how CloudEvents names its attributes here and in HTTP ...
+CLOUD_EVENT_ON_KAFKA = "ce_"  # ... and in its Kafka binding
+LATEST = 253_402_300_799_000  # milliseconds: the end of the year 9999
+UNCARRIED = OWN_PREFIX + "attributes"  # as JSON: attributes with a NUL in their name, which ends a name in librdkafka
+
+
+def key_of(message: Message) -> bytes | None:
+    """Return the record's key."""
+    return None if message.key is None else message.key.encode("utf-8", "surrogateescape")
+
+
+def headers_of(attributes: Mapping[str, str]) -> dict[str, str | bytes | None]:
+    """Return the record's headers.
+
+    Raises `ValueError` for a name that is no Unicode: what others sent so cannot be written by librdkafka.
+    """
+    headers: dict[str, str | bytes | None] = {
+        (CLOUD_EVENT_ON_KAFKA + name[3:] if name.startswith(CLOUD_EVENT) else name): value.encode(
+            "utf-8", "surrogateescape"
+        )
+        for name, value in attributes.items()
+    }
+    names = "".join(headers)
+    if not names.isascii():
+        try:
+            names.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"Kafka cannot carry an attribute's name that is not Unicode: {error}") from None
+    if "\0" in names:
+        uncarried = {name: value for name, value in attributes.items() if "\0" in name}
+        headers = {name: value for name, value in headers.items() if "\0" not in name}
+        headers[UNCARRIED] = json.dumps(uncarried).encode()
+    return headers
+
+
+def message_of(record: Record) -> Message:
+    """Return the message that a record holds, whoever wrote it."""
+    key = record.key()
+    try:
+        headers = cast("list[tuple[str, bytes | None]] | None", record.headers())
+    except (SystemError, UnicodeDecodeError):
+        place = f"{record.topic()} {record.partition()}-{record.offset()}"
+        log.warning("record %s has a header whose name is not UTF-8: its headers are left out", place)
+        headers = None
+    return received_message(
+        record.value() or b"",
+        None if key is None else key.decode("utf-8", "surrogateescape"),
+        _attributes(headers) if headers else {},
+    )
+
+
+def _attributes(headers: list[tuple[str, bytes | None]]) -> dict[str, str]:
+    attributes = {
+        (CLOUD_EVENT + name[3:] if name.startswith(CLOUD_EVENT_ON_KAFKA) else name): (
+            value.decode("utf-8", "surrogateescape") if value else ""
+        )
+        for name, value in headers
+    }
+    if UNCARRIED in attributes:
+        attributes |= _uncarried(attributes.pop(UNCARRIED))
+    return attributes
+
+
+def _uncarried(text: str) -> dict[str, str]:
+    """Read what `headers_of` wrote; what others may have put there is nothing."""
+    try:
+        read = json.loads(text)
+    except ValueError:
+        return {}
+    if not isinstance(read, dict):
+        return {}
+    return {name: value for name, value in read.items() if isinstance(value, str)}
+
+
+def published(milliseconds: int) -> datetime:
+    """Return the time of a record, brought into the years that Python knows: senders may claim any."""
+    return datetime.fromtimestamp(min(max(milliseconds, 0), LATEST) / 1000, UTC)

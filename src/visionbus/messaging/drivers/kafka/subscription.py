@@ -1,0 +1,116 @@
+"""One receiver of a Kafka group, as the event loop sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from visionbus.messaging.driver import DriverSubscription
+from visionbus.messaging.drivers.kafka.consumer import ConsumerThread
+from visionbus.messaging.drivers.kafka.holding import Holding
+from visionbus.messaging.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Hashable
+
+    from visionbus.messaging.message import Delivery
+
+log = logging.getLogger(__name__)
+
+CLOSE = 5.0  # seconds that closing waits for the brokers
+
+
+class KafkaSubscription(DriverSubscription):
+    """Hands out what its thread has read, and notes what is settled, which the thread commits."""
+
+    def __init__(
+        self,
+        configuration: dict[str, Any],
+        topic: str,
+        *,
+        ack_deadline: float,
+        prefetch: int,
+        lost: Callable[[Collection[Hashable]], None],
+        exists: Callable[[], Awaitable[object]],
+    ) -> None:
+        """Join; `exists` looks whether the topic is still there."""
+        self.ack_deadline = ack_deadline
+        self._topic = topic
+        self._exists = exists
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()  # there may be something to hand out
+        self._closed = False
+        self._holding = Holding(prefetch)
+        self._thread = ConsumerThread(
+            configuration,
+            topic,
+            self._holding,
+            arrived=lambda: self._call(self._changed.set),
+            lost=lambda leases: self._call(lost, leases),
+        )
+        self._alive()
+        self._thread.start()
+
+    def _call(self, callback: Callable[..., object], *arguments: object) -> None:
+        """Have something done on the loop; from the thread."""
+        with suppress(RuntimeError):  # the loop is closed: nobody is there any more
+            self._loop.call_soon_threadsafe(callback, *arguments)
+
+    def _alive(self) -> None:
+        """Tell the thread, again and again, that the loop turns."""
+        self._thread.alive_until = time.monotonic() + self.ack_deadline
+        self._beat = self._loop.call_later(self.ack_deadline / 3, self._alive)
+
+    async def fetch(self, room: int, timeout: float | None) -> list[Delivery]:
+        await asyncio.sleep(0)  # where messages never run out, the loop still turns
+        self._thread.abandoned = float("inf")
+        ends = float("inf") if timeout is None else time.monotonic() + timeout
+        while not self._closed:
+            self._changed.clear()
+            if taken := self._holding.take(room):
+                return taken
+            await self._check()
+            wait = min(ends, self._holding.next_due()) - time.monotonic()
+            if time.monotonic() >= ends:
+                break
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if wait == float("inf") else max(wait, 0.001)):
+                    await self._changed.wait()
+        return []
+
+    async def _check(self) -> None:
+        """Raise what keeps this receiver from receiving."""
+        if self._thread.failure:
+            raise self._thread.failure
+        if self._thread.doubts_topic:
+            self._thread.doubts_topic = False
+            if not await self._exists():
+                self._thread.failure = NotFoundError.undeclared(self._topic)
+                raise self._thread.failure
+
+    async def ack(self, leases: Collection[Hashable]) -> None:
+        self._holding.settle(leases)
+
+    async def nack(self, leases: Collection[Hashable], delay: float) -> None:
+        self._holding.postpone(leases, delay)
+        self._changed.set()
+
+    async def release(self, leases: Collection[Hashable]) -> None:
+        self._holding.put_back(leases)
+        self._thread.abandoned = time.monotonic()
+        self._changed.set()
+
+    async def close(self) -> None:
+        self._closed = True
+        self._changed.set()
+        self._beat.cancel()
+        self._thread.alive_until = float("inf")
+        self._thread.stop()
+        await asyncio.to_thread(self._thread.join, CLOSE)
+        if self._thread.is_alive():
+            log.warning(
+                "the brokers did not answer within %g s: leaving the group of %s to time out", CLOSE, self._topic
+            )
