@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from visionbus.messaging.driver import BUS_PARAMETERS, Address
+from visionbus.messaging.drivers.kafka.logs import QUIET, ClientLog
 from visionbus.messaging.drivers.kafka.settings import PARAMETERS, SECRETS, KafkaSettings
+from visionbus.messaging.errors import AccessError
 
 WORD = "hunter2"  # by a name, since tracebacks quote the tests, too
 LOGGER = "visionbus.messaging.drivers.kafka"
@@ -268,6 +270,42 @@ def test_librdkafka_takes_the_configurations_and_writes_to_logging_alone(protoco
     assert capfd.readouterr() == ("", "")
 
 
+def test_settings_that_librdkafka_does_not_know_are_found_without_a_connection(tmp_path):
+    parse().check()
+    parse("group_protocol=classic&rdkafka.socket.keepalive.enable=true").check()
+    path = tmp_path / "empty.pem"
+    path.touch()
+    for query in (
+        "rdkafka.no.such=1",
+        "rdkafka.fetch.min.bytes=x",
+        "rdkafka.compression.type=x",
+        f"security_protocol=SSL&ssl_certificate_location={path}&ssl_key_location={path}",
+    ):
+        with pytest.raises(ValueError, match="librdkafka does not take what the kafka URL says"):
+            parse(query).check()
+
+
+def test_repeated_line_is_passed_on_once(caplog):
+    line = (logging.ERROR, "%s [%s] %s", "FAIL", "visionbus#producer-1")
+    client = ClientLog()
+    for milliseconds in range(10):
+        client.log(*line, f"h:1: Connection refused (after {milliseconds}ms in state CONNECT)")
+    client.log(*line, "h:1: Disconnected (after 3ms in state UP)")
+    assert [record.getMessage().split(": ")[1].split(" (")[0] for record in caplog.records] == [
+        "Connection refused",
+        "Disconnected",
+    ]
+
+
+def test_repeated_line_is_passed_on_again_after_a_while(caplog, monkeypatch):
+    client = ClientLog()
+    now = time.monotonic()
+    for later in (0, 1, QUIET, QUIET + 1):
+        monkeypatch.setattr(time, "monotonic", lambda later=later: now + later)
+        client.log(logging.ERROR, "%s [%s] %s", "FAIL", "me", "h:1: Connection refused")
+    assert len(caplog.records) == 2
+
+
 # Secrets
 
 
@@ -341,7 +379,7 @@ def test_secret_is_read_anew_for_each_client(environment, keep):
     environment.setenv("VISIONBUS_KAFKA_PASSWORD", "first")
     settings = parse(PLAIN)
     environment.delenv("VISIONBUS_KAFKA_PASSWORD")
-    with pytest.raises(ValueError, match="VISIONBUS_KAFKA_PASSWORD is no longer set"):
+    with pytest.raises(AccessError, match="VISIONBUS_KAFKA_PASSWORD is no longer set"):
         settings.client()
 
 
@@ -471,10 +509,18 @@ def test_token_that_does_not_tell_its_end_is_asked_for_again_in_a_minute(token, 
     assert before + 60 <= ends <= time.time() + 60
 
 
+def test_token_that_has_ended_is_an_error_at_once(keep):
+    path = keep(jwt(sub=WORD, exp=time.time() - 1))
+    settings = parse(f"{OAUTH}&sasl_oauthbearer_token_file={path}")
+    with pytest.raises(AccessError, match="sasl_oauthbearer_token_file gives has ended") as caught:
+        settings.client()
+    assert path.read_text() not in str(caught.value)
+
+
 def test_token_that_is_gone_is_logged_since_the_client_library_keeps_silent(keep, caplog):
     path = keep(jwt(sub="alice"))
     ask = parse(f"{OAUTH}&sasl_oauthbearer_token_file={path}").client()["oauth_cb"]
     path.unlink()
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(AccessError, match="cannot be read"):
         ask("")
-    assert "no OAUTHBEARER token: sasl_oauthbearer_token_file names a file that cannot be read" in caplog.text
+    assert "no token for Kafka: sasl_oauthbearer_token_file names a file that cannot be read" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
 
 log = logging.getLogger("visionbus.messaging.drivers.kafka")
@@ -21,6 +22,7 @@ class ClientLog:
 
     def __init__(self) -> None:
         self._said: dict[str, float] = {}  # line: when it was passed on
+        self._lock = threading.Lock()
 
     def log(self, level: int, message: str, *arguments: object) -> None:
         """Take a line; from any thread that polls a client."""
@@ -33,10 +35,11 @@ class ClientLog:
     def _repeated(self, line: str) -> bool:
         line = re.sub(r" \(after \d+ms .*", "", line)
         now = time.monotonic()
-        if now - self._said.get(line, -QUIET) < QUIET:
-            return True
-        self._said.pop(line, None)
-        self._said[line] = now
-        if len(self._said) > _REMEMBERED:
-            del self._said[next(iter(self._said))]
-        return False
+        with self._lock:
+            if now - self._said.get(line, -QUIET) < QUIET:
+                return True
+            self._said.pop(line, None)
+            self._said[line] = now
+            if len(self._said) > _REMEMBERED:
+                del self._said[next(iter(self._said))]
+            return False

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from visionbus.messaging.errors import AccessError
+
 
 class Secret(str):
     """A text that does not show itself in reprs: of configurations, of tracebacks with local variables."""
@@ -46,6 +48,13 @@ class SecretSource:
         if source is not None:
             source.read()
         return source
+
+    def now(self) -> Secret:
+        """Return the secret as it is now; `AccessError` if it cannot be read any more."""
+        try:
+            return self.read()
+        except ValueError as error:
+            raise AccessError(str(error)) from None
 
     def read(self) -> Secret:
         """Return the secret, without the line ends of a file; `ValueError` if there is none."""

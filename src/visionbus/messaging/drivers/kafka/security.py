@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import os
-import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from visionbus.messaging.drivers.kafka.logs import log
 from visionbus.messaging.drivers.kafka.secret import SecretSource
-from visionbus.messaging.errors import AccessError
+from visionbus.messaging.drivers.kafka.tokens import current, oauth_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from visionbus.messaging.drivers.kafka.secret import Secret
-
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
-OPAQUE_TOKEN_LIFE = 60.0  # seconds until a token that does not tell its end is read again
 
 # URL parameters of what is public: each is the librdkafka setting with dots for underscores.
 _PUBLIC = (
@@ -102,62 +95,17 @@ class Security:
         settings: dict[str, Any] = {"security.protocol": self.protocol, **self.public}
         if self.mechanism is not None:
             settings["sasl.mechanism"] = self.mechanism
-        settings |= {setting: _now(source) for setting, source in self.secrets.items()}
+        settings |= {setting: source.now() for setting, source in self.secrets.items()}
         if self.token is not None:
-            _check_life(self.token, _now(self.token))  # librdkafka would wait 10 s for a better one
-            settings["oauth_cb"] = self._oauth_token
+            current(self.token)  # without one, librdkafka would wait for 10 s
+            settings["oauth_cb"] = partial(oauth_token, self.token)
         return settings
 
     def credentials(self) -> tuple[str, str] | None:
         """Return user and password as they are now, for `set_sasl_credentials`; None for mechanisms without."""
         if self.mechanism in (None, "OAUTHBEARER"):
             return None
-        return self.public["sasl.username"], _now(self.secrets["sasl.password"])
-
-    def _oauth_token(self, _config: str) -> tuple[str, float, str, dict[str, str]]:
-        """Answer librdkafka's `oauth_cb`, on a thread of its own: token, end of life (seconds since 1970), principal.
-
-        librdkafka asks again at four fifths of the token's life.
-        """
-        if self.token is None:
-            raise ValueError("no token is configured")
-        try:
-            token = _now(self.token)
-            ends = _check_life(self.token, token)
-        except AccessError as error:  # the client library swallows what its callback raises
-            log.error("no OAUTHBEARER token: %s", error)  # noqa: TRY400 (the text says it all)
-            raise
-        return str(token), ends, str(_claims(token).get("sub", "")), {}
-
-
-def _now(source: SecretSource) -> Secret:
-    try:
-        return source.read()
-    except ValueError as error:
-        raise AccessError(str(error)) from None
-
-
-def _check_life(source: SecretSource, token: str) -> float:
-    """Return when a token ends, in seconds since 1970; `AccessError` if it has."""
-    ends = _claims(token).get("exp")
-    if not isinstance(ends, int | float):
-        return time.time() + OPAQUE_TOKEN_LIFE
-    if ends <= time.time():
-        raise AccessError(f"the token that {source.where} gives has ended: whatever issues it is to issue a new one")
-    return float(ends)
-
-
-def _claims(token: str) -> dict[str, Any]:
-    """Return the claims of a JSON Web Token (RFC 7519), not verified: that is the broker's part; {} if it is none."""
-    parts = token.split(".")
-    if len(parts) != 3:
-        return {}
-    payload = parts[1] + "=" * (-len(parts[1]) % 4)
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(payload))
-    except (binascii.Error, ValueError):
-        return {}
-    return claims if isinstance(claims, dict) else {}
+        return self.public["sasl.username"], self.secrets["sasl.password"].now()
 
 
 def _one_of(parameters: Mapping[str, str], name: str, known: tuple[str, ...]) -> str | None:
