@@ -9,7 +9,7 @@ from visionbus.messaging.driver import Address, Driver
 from visionbus.messaging.drivers.kafka import sessions
 from visionbus.messaging.drivers.kafka.admin import Admin
 from visionbus.messaging.drivers.kafka.producer import Producer
-from visionbus.messaging.drivers.kafka.settings import PARAMETERS, PREFIX, KafkaSettings
+from visionbus.messaging.drivers.kafka.settings import PARAMETERS, PREFIX, SECRETS, KafkaSettings
 from visionbus.messaging.drivers.kafka.subscription import KafkaSubscription
 from visionbus.messaging.errors import NotFoundError
 
@@ -27,9 +27,11 @@ class KafkaDriver(Driver):
 
     parameters = PARAMETERS
     parameter_prefixes = (PREFIX,)
+    secrets = SECRETS
 
     def __init__(self, address: Address) -> None:
         self._settings = KafkaSettings.parse(address)
+        self._settings.check()
         self._admin = Admin(self._settings)
         self._producer = Producer(self._settings)
         self._seen: set[str] = set()  # topics that exist: senders ask once, as producers may create what is missing
