@@ -171,7 +171,7 @@ def load_driver(address: Address) -> Driver:
         if name in cls.secrets:
             raise ValueError(f"the {address.scheme} URL must not hold a secret, {name}: {cls.secrets[name]}")
         if name not in cls.parameters and not name.startswith(cls.parameter_prefixes):
-            prefixed = (f"{prefix}..." for prefix in cls.parameter_prefixes)
+            prefixed = (f"{prefix}*" for prefix in cls.parameter_prefixes)
             known = ", ".join(sorted({*cls.parameters, *BUS_PARAMETERS, *prefixed}))
             raise ValueError(f"unknown parameter {name!r} in the {address.scheme} URL; known: {known}")
     return cls(address)
