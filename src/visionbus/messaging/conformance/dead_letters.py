@@ -222,10 +222,11 @@ async def test_dead_letter_can_be_sent_once_more(trial: Trial) -> None:
     await trial.send(topic, message)
     receiver = await trial.receiver(topic, retry=Retry(max_attempts=1))
     await _fails(receiver, 1)
-    (letter,) = await finish(await _letters(trial, topic), 1)
+    letters = await _letters(trial, topic)
+    (letter,) = await finish(letters, 1)
     await trial.send(topic, letter.message)
     (again,) = await take(receiver, 1)
     assert (again.message, again.attempt) == (message, 1)
     await receiver.nack(again)
-    (second,) = await finish(await _letters(trial, topic), 1)
+    (second,) = await finish(letters, 1)
     assert second.message.attributes["visionbus-source-id"] == again.id

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from visionbus.messaging.conformance.promises import promise
-from visionbus.messaging.conformance.trial import WORKERS, contents, finish, numbered
+from visionbus.messaging.conformance.trial import LEASE, WORKERS, contents, finish, numbered
 from visionbus.messaging.message import Message
 
 if TYPE_CHECKING:
@@ -134,6 +134,16 @@ async def test_receiver_that_joins_later_gets_some(trial: Trial) -> None:
             await tally.reach(await _send_more(bus, topic, tally.total()))
         for task in tasks:
             task.cancel()
+
+
+@promise(3, slow=True)
+async def test_what_an_idle_receiver_does_not_ask_for_comes_to_the_others(trial: Trial) -> None:
+    topic = await trial.topic()
+    await trial.receiver(topic, ack_deadline=LEASE)
+    other = await trial.receiver(topic, ack_deadline=LEASE)
+    messages = [Message(b"%d" % number, f"key-{number}") for number in range(20)]
+    await trial.send(topic, *messages)
+    assert sorted(contents(await finish(other, 20))) == sorted(contents(messages))
 
 
 @promise(3, 6)

@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 POLL = 0.05  # seconds at a time that the thread waits for records: as long as an ack may lie before it is committed
 STARVED = (0.5, 5.0)  # seconds without room after which all pause: doubled each time, as it throws away what was read
 MOST = 500  # records at a time
-ABANDONED = 0.5  # seconds after which what a cancelled receive gave back goes to the other receivers
 DRAIN = 0.5  # seconds that a rebalance waits for what is handed out to be settled
 TRIES = 3  # to read the committed offsets of an assignment
 ANSWER = 10.0  # seconds for each
@@ -51,7 +50,7 @@ class ConsumerThread(threading.Thread):
     ) -> None:
         super().__init__(name=f"kafka-consumer-{topic}", daemon=True)
         self.alive_until = time.monotonic() + 3600.0  # the event loop moves it on for as long as it turns
-        self.abandoned = float("inf")  # monotonic time from which nobody seems to want what is ready
+        self.wanted_until = float("inf")  # the monotonic time from which what lies here idle is for other receivers
         self.failure: MessagingError | None = None  # that ends this receiver
         self.doubts_topic = False  # a broker does not know the topic: it may be deleted, or not known there yet
         self._configuration = configuration
@@ -101,9 +100,7 @@ class ConsumerThread(threading.Thread):
 
     def _should_be_away(self) -> bool:
         now = time.monotonic()
-        if now > self.alive_until:
-            return True
-        return now > self.abandoned + ABANDONED and (self._away or self._holding.hands_out_nothing())
+        return now > self.alive_until or (now > self.wanted_until and (self._away or self._holding.lies_idle()))
 
     def _starved(self, room: int) -> bool:
         """Return whether there has been no room for so long that rebalances must be served without reading."""

@@ -139,20 +139,19 @@ class Holding:
                 tracker.unsettled.clear()
             return leases
 
-    def hands_out_nothing(self) -> bool:
-        """Return whether no receiver works on anything."""
+    def lies_idle(self) -> bool:
+        """Return whether something is ready while nothing is handed out."""
         with self.changed:
+            self._make_due_ready()
             held = sum(len(tracker.unsettled) for tracker in self._trackers.values())
-            return held == len(self._ready) + len(self._delayed)
+            return bool(self._ready) and held == len(self._ready) + len(self._delayed)
 
     # of the event loop
 
     def take(self, room: int) -> list[Delivery]:
         """Hand out what is ready, what has come due first."""
         with self.changed:
-            now = time.monotonic()
-            while self._delayed and self._delayed[0][0] <= now:
-                self._ready.appendleft(heapq.heappop(self._delayed)[2])
+            self._make_due_ready()
             if room >= len(self._ready):
                 taken, self._ready = list(self._ready), deque()
                 return taken
@@ -190,6 +189,11 @@ class Holding:
             self._ready.extendleft(
                 one for one in reversed(self._held(leases)) if _lease_of(one).tracker.number not in self._withdrawn
             )
+
+    def _make_due_ready(self) -> None:
+        now = time.monotonic()
+        while self._delayed and self._delayed[0][0] <= now:
+            self._ready.appendleft(heapq.heappop(self._delayed)[2])
 
     def _held(self, leases: Iterable[Hashable]) -> list[Delivery]:
         return [

@@ -42,7 +42,7 @@ async def of_group(admin: Admin, group: str, wanted: float) -> float:
         (45_000, 60_000),
     )
     heartbeat = _clamped(
-        timeout / 3,
+        heartbeat_interval(timeout),
         settings,
         "group.consumer.min.heartbeat.interval.ms",
         "group.consumer.max.heartbeat.interval.ms",
@@ -58,6 +58,11 @@ async def of_group(admin: Admin, group: str, wanted: float) -> float:
         in_force = int(settings.get(f"group.{_TIMEOUT}", 45_000)) / 1000
         log.info("the session time-out of the group %s stays at %g s: %s", group, in_force, error)
         return in_force
+
+
+def heartbeat_interval(timeout: float) -> float:
+    """Return how often to send heartbeats (seconds): members learn of a rebalance by the answers."""
+    return min(timeout / 10, 0.5)
 
 
 async def _in_force(admin: Admin, group: str, asked: Mapping[str, str]) -> float:

@@ -204,7 +204,7 @@ class KafkaSettings:
             own |= {
                 "partition.assignment.strategy": "cooperative-sticky",
                 "session.timeout.ms": round(session_timeout * 1000),
-                "heartbeat.interval.ms": round(min(session_timeout / 3, 3.0) * 1000),
+                "heartbeat.interval.ms": round(min(session_timeout / 10, 0.5) * 1000),  # as in KIP-848 groups,
             }
         return own | self.client() | self._further(_CONSUMERS)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+GIVEN_BACK = 0.5  # seconds after which other receivers get what was released, if nobody here asks for it
 CLOSE = 5.0  # seconds that closing waits for the brokers
 
 
@@ -43,6 +44,7 @@ class KafkaSubscription(DriverSubscription):
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()  # there may be something to hand out
         self._closed = False
+        self._patience = ack_deadline  # seconds after which other receivers get what lies here and nobody asks for
         self._holding = Holding(prefetch)
         self._thread = ConsumerThread(
             configuration,
@@ -66,16 +68,24 @@ class KafkaSubscription(DriverSubscription):
 
     async def fetch(self, room: int, timeout: float | None) -> list[Delivery]:
         await asyncio.sleep(0)  # where messages never run out, the loop still turns
-        self._thread.abandoned = float("inf")
-        ends = float("inf") if timeout is None else time.monotonic() + timeout
+        if time.monotonic() > self._thread.wanted_until:
+            self._patience *= 2  # whoever asks seldom shall find something one day
+        self._thread.wanted_until = float("inf")
+        try:
+            return await self._fetch(room, float("inf") if timeout is None else time.monotonic() + timeout)
+        finally:
+            self._thread.wanted_until = time.monotonic() + self._patience
+
+    async def _fetch(self, room: int, ends: float) -> list[Delivery]:
         while not self._closed:
             self._changed.clear()
             if taken := self._holding.take(room):
                 return taken
             await self._check()
-            wait = min(ends, self._holding.next_due()) - time.monotonic()
-            if time.monotonic() >= ends:
+            now = time.monotonic()
+            if now >= ends:
                 break
+            wait = min(ends, self._holding.next_due()) - now
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if wait == float("inf") else max(wait, 0.001)):
                     await self._changed.wait()
@@ -100,7 +110,7 @@ class KafkaSubscription(DriverSubscription):
 
     async def release(self, leases: Collection[Hashable]) -> None:
         self._holding.put_back(leases)
-        self._thread.abandoned = time.monotonic()
+        self._thread.wanted_until = time.monotonic() + GIVEN_BACK
         self._changed.set()
 
     async def close(self) -> None:
