@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaException
@@ -52,17 +53,25 @@ _NAMES: dict[type[MessagingError], tuple[str, ...]] = {  # what is in none of th
     ),
 }
 _CLASSES = {name: cls for cls, names in _NAMES.items() for name in names}
+# What brokers say of a client's certificate comes as a broken connection, as does TLS to a port that has none.
+_TLS_REFUSAL = re.compile("certificate|SSL alert|PLAINTEXT broker listener")
 _CURES: dict[type[MessagingError], str] = {
     NotFoundError: "declare it first (Bus.declare, or `visionbus bus declare`)",
-    AccessError: "check the credentials, the certificates and the ACLs",
+    AccessError: "check the credentials, the certificates, security_protocol and the ACLs",
     TooLargeError: "send less, or raise the topic's max.message.bytes",
     UnavailableError: "check that the brokers run and that the URL names them",
 }
 
 
+def _class_of(error: KafkaError) -> type[MessagingError]:
+    if error.name() == "_TRANSPORT" and _TLS_REFUSAL.search(error.str()):
+        return AccessError
+    return _CLASSES.get(error.name(), UnavailableError if error.retriable() else MessagingError)
+
+
 def translated(error: KafkaError, doing: str) -> MessagingError:
     """Return the error of messaging for one of Kafka; `doing` says what failed, as in "sending to 'images'"."""
-    cls = _CLASSES.get(error.name(), UnavailableError if error.retriable() else MessagingError)
+    cls = _class_of(error)
     cure = _CURES.get(cls)
     return cls(f"{doing} failed: {error.str()} ({error.name()}){f': {cure}' if cure else ''}")
 
@@ -92,7 +101,7 @@ class Connection:
 
     def error_cb(self, error: KafkaError) -> None:
         """Take what librdkafka says; from any thread."""
-        if _CLASSES.get(error.name()) is AccessError:
+        if _class_of(error) is AccessError:
             self._refusal = error
 
     def refused(self, doing: str) -> MessagingError | None:
