@@ -4,12 +4,14 @@ import asyncio
 import base64
 import json
 import logging
+import threading
 import time
 import traceback
 import uuid
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 import pytest
 import trustme
@@ -204,6 +206,58 @@ def test_key_of_another_certificate_is_refused_before_any_connection(secured):
     url = secured.url("root", "mutual TLS")
     with pytest.raises(ValueError, match="key values mismatch"):
         connect(url.replace("root.key", "sender.key"))
+
+
+class TokenEndpoint(BaseHTTPRequestHandler):
+    """An OpenID Connect provider that knows one client, and gives it a token of root."""
+
+    def do_POST(self):
+        form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        self.server.forms.append(form)
+        known = base64.b64encode(f"visionbus:{USERS['root']}".encode()).decode()
+        good = self.headers["Authorization"] == f"Basic {known}"
+        answer = {"access_token": token("root"), "expires_in": 600} if good else {"error": "invalid_client"}
+        self.send_response(200 if good else 401)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+    def log_message(self, *arguments):
+        """Keep silent."""
+
+
+@pytest.fixture
+def provider():
+    with ThreadingHTTPServer(("127.0.0.1", 0), TokenEndpoint) as server:
+        server.forms = []
+        server.url = f"http://127.0.0.1:{server.server_port}/token"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def url_by_provider(secured, provider, secret):
+    file = secured.folder / f"secret-{uuid.uuid4().hex}"
+    file.write_text(secret)
+    url = secured.url("root", "OAUTHBEARER").partition("&sasl_oauthbearer_token_file")[0]
+    given = {"token_endpoint_url": provider.url, "client_id": "visionbus", "scope": "kafka", "client_secret_file": file}
+    return url + "".join(f"&sasl_oauthbearer_{name}={quote(str(value))}" for name, value in given.items())
+
+
+def test_provider_of_tokens_lets_everything_happen(secured, topic, provider):
+    url = url_by_provider(secured, provider, USERS["root"])
+    asyncio.run(declare(url, topic))
+    asyncio.run(send(url, topic))
+    assert asyncio.run(receive(url, topic)) == Message(b"data", "key", {"name": "value"})
+    assert provider.forms[0] == {"grant_type": ["client_credentials"], "scope": ["kafka"]}
+
+
+def test_provider_that_gives_no_token_is_an_access_error(secured, topic, provider):
+    error = refusal(declare(url_by_provider(secured, provider, WRONG), topic))
+    assert isinstance(error, AccessError)
+    assert WRONG not in str(error)
 
 
 # ACLs, as the page on Kafka lists them

@@ -171,8 +171,8 @@ def test_session_timeout_is_the_clients_on_the_classic_protocol_only():
     refused = {"session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"}
     assert not refused & parse().consumer("g", 10.0).keys()
     classic = parse("group_protocol=classic")
-    assert classic.consumer("g", 60.0).items() >= {"session.timeout.ms": 60_000, "heartbeat.interval.ms": 3000}.items()
-    assert classic.consumer("g", 6.0).items() >= {"session.timeout.ms": 6000, "heartbeat.interval.ms": 2000}.items()
+    assert classic.consumer("g", 60.0).items() >= {"session.timeout.ms": 60_000, "heartbeat.interval.ms": 500}.items()
+    assert classic.consumer("g", 1.0).items() >= {"session.timeout.ms": 1000, "heartbeat.interval.ms": 100}.items()
 
 
 def test_further_settings_go_to_the_clients_that_know_them():
@@ -347,21 +347,20 @@ def test_password_comes_from_the_environment_or_a_file(way, environment, keep):
         environment.setenv("VISIONBUS_KAFKA_PASSWORD", "that of another broker")
     settings = parse(query)
     assert all(configuration["sasl.password"] == "hunter2" for configuration in client_configurations(settings))
-    assert settings.security.credentials() == ("alice", "hunter2")
+    assert settings.client()["sasl.username"] == "alice"
 
 
 def test_user_may_come_from_the_environment(environment):
     environment.setenv("VISIONBUS_KAFKA_PASSWORD", "hunter2")
     environment.setenv("VISIONBUS_KAFKA_USERNAME", "bob")
-    assert parse(PLAIN.replace("&sasl_username=alice", "")).security.credentials() == ("bob", "hunter2")
-    assert parse(PLAIN).security.credentials() == ("alice", "hunter2")
+    assert parse(PLAIN.replace("&sasl_username=alice", "")).client()["sasl.username"] == "bob"
+    assert parse(PLAIN).client()["sasl.username"] == "alice"
 
 
 def test_environment_of_another_bus_does_not_matter(environment):
     environment.setenv("VISIONBUS_KAFKA_PASSWORD", "hunter2")
     environment.setenv("VISIONBUS_KAFKA_USERNAME", "bob")
     assert not {"sasl.username", "sasl.password"} & parse().client().keys()
-    assert parse().security.credentials() is None
 
 
 def test_two_variables_for_one_secret_are_refused(environment, keep):
@@ -375,7 +374,6 @@ def test_secret_is_read_anew_for_each_client(environment, keep):
     settings = parse(f"{PLAIN}&sasl_password_file={keep('first')}")
     keep("second\n")
     assert settings.client()["sasl.password"] == "second"
-    assert settings.security.credentials() == ("alice", "second")
     environment.setenv("VISIONBUS_KAFKA_PASSWORD", "first")
     settings = parse(PLAIN)
     environment.delenv("VISIONBUS_KAFKA_PASSWORD")
@@ -423,7 +421,6 @@ def test_nothing_that_is_shown_holds_a_secret(environment, keep):
         repr(parse(OIDC).client()),
         str(settings),
         str(parse(OIDC).client()),
-        f"{settings.security.credentials()}",
     ]
     assert not [text for text in shown if "hunter" in text]
     assert settings.client()["ssl.key.password"] == "hunter3"

@@ -101,12 +101,6 @@ class Security:
             settings["oauth_cb"] = partial(oauth_token, self.token)
         return settings
 
-    def credentials(self) -> tuple[str, str] | None:
-        """Return user and password as they are now, for `set_sasl_credentials`; None for mechanisms without."""
-        if self.mechanism in (None, "OAUTHBEARER"):
-            return None
-        return self.public["sasl.username"], self.secrets["sasl.password"].now()
-
 
 def _one_of(parameters: Mapping[str, str], name: str, known: tuple[str, ...]) -> str | None:
     value = parameters.get(name)
