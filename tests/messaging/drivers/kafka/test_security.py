@@ -303,6 +303,25 @@ def without(rules, number):
     return [*rules[:number], *rules[number + 1 :]]
 
 
+def test_receiver_with_permission_for_it_sets_the_deadline(secured, topic):
+    asyncio.run(declare(secured.url("root"), topic))
+    secured.allow(
+        "receiver",
+        *rules_of_receiver(topic),
+        (ResourceType.GROUP, f"{topic}.workers", AclOperation.DESCRIBE_CONFIGS, AclOperation.ALTER_CONFIGS),
+        (ResourceType.BROKER, "kafka-cluster", AclOperation.DESCRIBE_CONFIGS),
+    )
+
+    async def in_force():
+        async with (
+            connect(secured.url("receiver")) as bus,
+            bus.subscribe(topic, "workers", ack_deadline=2.0) as subscription,
+        ):
+            return subscription.ack_deadline
+
+    assert asyncio.run(in_force()) == 2.0
+
+
 @pytest.mark.parametrize("number", [0, 1])
 def test_receiver_without_a_permission_is_refused(secured, topic, number):
     asyncio.run(declare(secured.url("root"), topic))
