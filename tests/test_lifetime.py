@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tell
 PARENT = """
 import subprocess, time
 from visionbus.lifetime import ENDED, tied
-print(subprocess.Popen(tied("/bin/sleep", "60")).pid, flush=True)
+subprocess.Popen(tied("/bin/sh", "-c", "echo $$; exec sleep 60"))
 time.sleep(60)
 """
 
