@@ -93,7 +93,7 @@ async def test_receivers_that_come_and_go_with_messages_in_flight_lose_nothing(t
     async def visit() -> None:
         receiver = await trial.receiver(topic)
         for _ in range(trial.random.randrange(1, 4)):
-            batch = await receiver.receive(trial.random.randrange(1, 40), timeout=0.02)
+            batch = await receiver.receive(trial.random.randrange(1, 40), timeout=0.05)
             done = trial.random.sample(batch, len(batch) // 2 + len(batch) % 2)
             await receiver.ack(*done)
             acked.update(contents(done))

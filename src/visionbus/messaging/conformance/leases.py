@@ -84,7 +84,7 @@ async def test_ack_after_the_longest_lease_changes_nothing(trial: Trial) -> None
 async def test_messages_of_a_receiver_whose_loop_stands_still_come_to_the_others(trial: Trial) -> None:
     topic = await trial.topic()
     await trial.send(topic, *numbered(3))
-    other = await trial.receiver(topic)
+    other = await trial.receiver(topic, ack_deadline=LEASE)
     async with _elsewhere(trial, topic, 3) as frozen:
         frozen.stand_still()
         assert sorted(contents(await finish(other, 3))) == [b"0", b"1", b"2"]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+import re
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init__ has no __all__
@@ -20,7 +23,7 @@ from visionbus.messaging.drivers.kafka.errors import Connection, cause, translat
 from visionbus.messaging.errors import MessagingError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from concurrent.futures import Future
 
     from visionbus.messaging.drivers.kafka.settings import KafkaSettings
@@ -28,6 +31,17 @@ if TYPE_CHECKING:
 PATIENCE = 30.0  # seconds for one question, the search for a broker included
 LOOK_AGAIN = 0.05  # seconds: news of a topic or of a setting spread from broker to broker
 SPREAD = 10.0  # seconds until they have, at the latest
+_LEGAL = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,249}", re.ASCII)
+_SOON = frozenset(
+    {
+        "COORDINATOR_LOAD_IN_PROGRESS",
+        "COORDINATOR_NOT_AVAILABLE",
+        "LEADER_NOT_AVAILABLE",
+        "NOT_CONTROLLER",
+        "NOT_COORDINATOR",
+        "NOT_LEADER_FOR_PARTITION",
+    }
+)
 T = TypeVar("T")
 
 
@@ -41,9 +55,13 @@ class Admin:
 
     async def partitions(self, topic: str) -> list[int]:
         """Return the numbers of a topic's partitions, none if there is no such topic; creates nothing."""
-        asked = self._connected().describe_topics(TopicCollection([topic]), request_timeout=PATIENCE)
+        if not _LEGAL.fullmatch(topic):
+            return []
         try:
-            described = await self._answer(asked[topic], f"looking up the topic {topic!r}")
+            described = await self._ask(
+                f"looking up the topic {topic!r}",
+                lambda client: client.describe_topics(TopicCollection([topic]), request_timeout=PATIENCE)[topic],
+            )
         except NotFoundError:
             return []
         return [partition.id for partition in described.partitions]
@@ -56,17 +74,16 @@ class Admin:
             replication_factor=self._settings.replication_factor or -1,
         )
         doing = f"creating the topic {topic!r}"
-        future = self._connected().create_topics([new], request_timeout=PATIENCE)[topic]
         created = True
         try:
-            await self._answer(future, doing)
+            await self._ask(doing, lambda client: client.create_topics([new], request_timeout=PATIENCE)[topic])
         except MessagingError as error:
             if cause(error) != "TOPIC_ALREADY_EXISTS":
                 raise
             created = False
-        give_up = asyncio.get_running_loop().time() + SPREAD
+        give_up = time.monotonic() + SPREAD
         while not await self.partitions(topic):
-            if asyncio.get_running_loop().time() > give_up:
+            if time.monotonic() > give_up:
                 raise UnavailableError(f"{doing}: it exists, but brokers do not know of it yet: try again")
             await asyncio.sleep(LOOK_AGAIN)
         return created
@@ -74,10 +91,11 @@ class Admin:
     async def committed(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """Return the offsets that a group has committed, for those partitions that have one."""
         asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for number in partitions])
-        future = self._connected().list_consumer_group_offsets([asked], request_timeout=PATIENCE)[group]
         doing = f"looking up the group {group!r}"
         try:
-            answer = await self._answer(future, doing)
+            answer = await self._ask(
+                doing, lambda client: client.list_consumer_group_offsets([asked], request_timeout=PATIENCE)[group]
+            )
         except NotFoundError:
             return {}
         _check_each(answer.topic_partitions, doing)
@@ -86,25 +104,26 @@ class Admin:
     async def begin(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         """Commit first offsets for a group; if it has members, it is theirs to do so."""
         doing = f"declaring the group {group!r}"
-        asked = [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
-        future = self._connected().alter_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group, asked)], request_timeout=PATIENCE
-        )[group]
-        answer = await self._answer(future, doing)
+        asked = ConsumerGroupTopicPartitions(
+            group, [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
+        )
+        answer = await self._ask(
+            doing, lambda client: client.alter_consumer_group_offsets([asked], request_timeout=PATIENCE)[group]
+        )
         _check_each(answer.topic_partitions, doing, but="UNKNOWN_MEMBER_ID")
 
     async def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """Return the offset of each partition that its next message will get."""
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        asked = dict.fromkeys([TopicPartition(topic, number) for number in partitions], latest)
-        futures = self._connected().list_offsets(asked, request_timeout=PATIENCE)
+        asked = [TopicPartition(topic, number) for number in partitions]
         doing = f"looking up the end of {topic!r}"
-        return {one.partition: (await self._answer(future, doing)).offset for one, future in futures.items()}
+        found = await asyncio.gather(*(self._ask(doing, partial(_end_of, one, latest)) for one in asked))
+        return {one.partition: end.offset for one, end in zip(asked, found, strict=True)}
 
     async def broker_settings(self) -> dict[str, str]:
         """Return the settings of one broker."""
         doing = "looking up the settings of the brokers"
-        cluster = await self._answer(self._connected().describe_cluster(request_timeout=PATIENCE), doing)
+        cluster = await self._ask(doing, lambda client: client.describe_cluster(request_timeout=PATIENCE))
         return await self._settings_of(ConfigResource(ResourceType.BROKER, str(cluster.nodes[0].id)), doing)
 
     async def group_settings(self, group: str) -> dict[str, str]:
@@ -119,13 +138,15 @@ class Admin:
             ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in settings.items()
         ]
         resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=entries)
-        futures = self._connected().incremental_alter_configs([resource], request_timeout=PATIENCE)
-        for future in futures.values():
-            await self._answer(future, f"changing the settings of the group {group!r}")
+        await self._ask(
+            f"changing the settings of the group {group!r}",
+            lambda client: client.incremental_alter_configs([resource], request_timeout=PATIENCE)[resource],
+        )
 
     async def _settings_of(self, resource: ConfigResource, doing: str) -> dict[str, str]:
-        (future,) = self._connected().describe_configs([resource], request_timeout=PATIENCE).values()
-        entries = await self._answer(future, doing)
+        entries = await self._ask(
+            doing, lambda client: client.describe_configs([resource], request_timeout=PATIENCE)[resource]
+        )
         return {entry.name: entry.value for entry in entries.values() if entry.value is not None}
 
     async def close(self) -> None:
@@ -138,6 +159,17 @@ class Admin:
         if self._client is None:
             self._client = AdminClient(self._settings.client() | {"error_cb": self._connection.error_cb})
         return self._client
+
+    async def _ask(self, doing: str, question: Callable[[AdminClient], Future[Any]]) -> Any:  # noqa: ANN401 (of many types)
+        """Ask, and ask again while leaders and coordinators are only being found."""
+        give_up = time.monotonic() + SPREAD
+        while True:
+            try:
+                return await self._answer(question(self._connected()), doing)
+            except MessagingError as error:
+                if cause(error) not in _SOON or time.monotonic() > give_up:
+                    raise
+            await asyncio.sleep(LOOK_AGAIN)
 
     async def _answer(self, future: Future[T], doing: str) -> T:
         """Wait for an answer, and for news of a refused connection, which librdkafka tells only to those who poll."""
@@ -153,6 +185,10 @@ class Admin:
             raise self._connection.refused(doing) or translated(error.args[0], doing) from error
         self._connection.established = True
         return answer
+
+
+def _end_of(partition: TopicPartition, latest: OffsetSpec, client: AdminClient) -> Future[Any]:
+    return client.list_offsets({partition: latest}, request_timeout=PATIENCE)[partition]
 
 
 def _check_each(partitions: Iterable[TopicPartition], doing: str, *, but: str = "") -> None:

@@ -35,8 +35,8 @@ COMMIT_AGAIN = 0.5  # seconds after a commit that failed
 class ConsumerThread(threading.Thread):
     """Reads, commits, joins and leaves the group; heartbeats are librdkafka's, and go on whatever happens here.
 
-    It calls `arrived` when there is something new for `fetch`, and `lost` with the leases of partitions that were taken
-    away; both in this thread.
+    It calls `joined` when it is assigned partitions, `arrived` when there is something new for `fetch`, and `lost` with
+    the leases of partitions that were taken away; all in this thread.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class ConsumerThread(threading.Thread):
         *,
         arrived: Callable[[], None],
         lost: Callable[[Collection[Hashable]], None],
+        joined: Callable[[], None],
     ) -> None:
         super().__init__(name=f"kafka-consumer-{topic}", daemon=True)
         self.alive_until = time.monotonic() + 3600.0  # the event loop moves it on for as long as it turns
@@ -58,6 +59,7 @@ class ConsumerThread(threading.Thread):
         self._holding = holding
         self._arrived = arrived
         self._lost = lost
+        self._joined = joined
         self._away = False  # left the group for now
         self._paused: set[int] = set()
         self._full_since = float("inf")
@@ -197,6 +199,7 @@ class ConsumerThread(threading.Thread):
         log.debug("%s: assigned %s", self._topic, sorted(numbers))
         self._paused -= numbers
         client.incremental_assign([TopicPartition(one.topic, one.partition, one.offset) for one in committed])
+        self._joined()
 
     def _committed(self, client: Client, partitions: list[TopicPartition]) -> list[TopicPartition]:
         """Return where to begin with each partition; one without a commit was added to the topic later."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from visionbus.messaging.message import Message
 
-LOOKS = 4  # for a topic that one broker does not know of: another one may have just created it
+LOOKS = 2  # for a topic that one broker does not know of: another one may have just created it
 BETWEEN = 0.1  # seconds
 
 
@@ -72,7 +72,7 @@ class KafkaDriver(Driver):
             in_force = await sessions.classic(self._admin, ack_deadline)
         else:
             in_force = await sessions.of_group(self._admin, group, ack_deadline)
-        return KafkaSubscription(
+        attached = KafkaSubscription(
             self._settings.consumer(group, in_force),
             topic,
             ack_deadline=in_force,
@@ -80,6 +80,12 @@ class KafkaDriver(Driver):
             lost=lost,
             exists=lambda: self._admin.partitions(topic),
         )
+        try:
+            await attached.joined()
+        except BaseException:
+            await attached.close()
+            raise
+        return attached
 
     async def close(self) -> None:
         await asyncio.gather(self._producer.close(), self._admin.close())

@@ -14,7 +14,7 @@ from visionbus.messaging.drivers.kafka.tracker import Commit, OffsetTracker
 from visionbus.messaging.message import Delivery, delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterable
+    from collections.abc import Collection, Hashable, Iterable, Iterator
 
     from confluent_kafka import Message as Record
 
@@ -179,30 +179,31 @@ class Holding:
                 lease = Lease(old.tracker, old.offset)
                 again = delivery(one.message, one.id, one.published, one.attempt + 1, lease)
                 old.tracker.unsettled[old.offset] = again
-                if old.tracker.number not in self._withdrawn:
+                if self._is_ours(again):
                     heapq.heappush(self._delayed, (due, next(self._numbers), again))
             self.changed.notify_all()
 
     def put_back(self, leases: Iterable[Hashable]) -> None:
         """Make ready again, without counting an attempt."""
         with self.changed:
-            self._ready.extendleft(
-                one for one in reversed(self._held(leases)) if _lease_of(one).tracker.number not in self._withdrawn
-            )
+            held = list(self._held(dict.fromkeys(leases)))
+            self._ready.extendleft(one for one in reversed(held) if self._is_ours(one))
+
+    def _is_ours(self, one: Delivery) -> bool:
+        return _lease_of(one).tracker.number not in self._withdrawn
 
     def _make_due_ready(self) -> None:
         now = time.monotonic()
         while self._delayed and self._delayed[0][0] <= now:
             self._ready.appendleft(heapq.heappop(self._delayed)[2])
 
-    def _held(self, leases: Iterable[Hashable]) -> list[Delivery]:
-        return [
-            one
-            for lease in leases
-            if isinstance(lease, Lease)
-            and (one := lease.tracker.unsettled.get(lease.offset)) is not None
-            and one.lease is lease
-        ]
+    def _held(self, leases: Iterable[Hashable]) -> Iterator[Delivery]:
+        """Give what these leases still hold; looking only when asked for the next, as one may be given twice."""
+        for lease in leases:
+            if isinstance(lease, Lease):
+                one = lease.tracker.unsettled.get(lease.offset)
+                if one is not None and one.lease is lease:
+                    yield one
 
 
 def _lease_of(one: Delivery) -> Lease:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GIVEN_BACK = 0.5  # seconds after which other receivers get what was released, if nobody here asks for it
+JOIN = 1.0  # seconds that entering waits for partitions
 CLOSE = 5.0  # seconds that closing waits for the brokers
 
 
@@ -43,6 +44,7 @@ class KafkaSubscription(DriverSubscription):
         self._exists = exists
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()  # there may be something to hand out
+        self._joined = asyncio.Event()
         self._closed = False
         self._patience = ack_deadline  # seconds after which other receivers get what lies here and nobody asks for
         self._holding = Holding(prefetch)
@@ -52,9 +54,17 @@ class KafkaSubscription(DriverSubscription):
             self._holding,
             arrived=lambda: self._call(self._changed.set),
             lost=lambda leases: self._call(lost, leases),
+            joined=lambda: self._call(self._joined.set),
         )
+        self._thread.wanted_until = time.monotonic() + self._patience
         self._alive()
         self._thread.start()
+
+    async def joined(self) -> None:
+        """Wait until the group has assigned partitions, but not for long: with many receivers it may have none left."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(JOIN):
+                await self._joined.wait()
 
     def _call(self, callback: Callable[..., object], *arguments: object) -> None:
         """Have something done on the loop; from the thread."""
