@@ -159,7 +159,10 @@ def test_nodes_end_when_their_process_is_killed(tmp_path):
         nodes = psutil.Process(parent.pid).children()
         parent.send_signal(signal.SIGKILL)
     assert len(nodes) == 1
-    assert psutil.wait_procs(nodes, timeout=20)[1] == []
+    alive = psutil.wait_procs(nodes, timeout=20)[1]
+    for node in alive:
+        node.kill()
+    assert alive == []
 
 
 def test_cluster_of_no_nodes_is_refused():
