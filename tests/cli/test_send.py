@@ -47,6 +47,11 @@ def test_images_of_a_folder_are_sent_and_their_ids_printed(run, folder, topic):
     assert [one.attributes["ce-id"] for one in requests(topic)] == shown.lines
 
 
+def test_each_path_is_sent_once(run, folder, topic):
+    shown = run("send", "photos/b c.png", "photos", "--run", "r", "--topic", topic, "--bus", URL)
+    assert shown.lines == ["r/photos/b%20c.png", "r/photos/a.png"]
+
+
 def test_requests_name_the_model_that_is_asked_for_and_else_none(run, folder, topic):
     assert run("send", "photos", "--model", "shoes", "--topic", topic, "--bus", URL).status == 0
     assert run("send", "photos", "--topic", topic, "--bus", URL).status == 0

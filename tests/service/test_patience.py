@@ -10,7 +10,7 @@ from visionbus.service.patience import before, send_all, until_available
 
 @pytest.fixture(autouse=True)
 def _in_no_time():
-    with stamina.set_testing(testing=True, attempts=10_000, cap=True):  # no waits, and no other change
+    with stamina.set_testing(testing=True, attempts=10_000, cap=True):  # neither waits nor time-outs
         yield
 
 
@@ -32,10 +32,16 @@ class Outage:
 
 
 @pytest.mark.parametrize("failures", [0, 1, 200])
-async def test_call_is_tried_until_it_succeeds_however_long_that_takes(monkeypatch, failures):
+async def test_call_is_tried_until_it_succeeds_however_often_that_is(monkeypatch, failures):
     outage = Outage(failures, UnavailableError("away"), monkeypatch)
     assert await until_available("calling", outage.call) == "done"
     assert outage.calls == failures + 1
+
+
+async def test_call_is_tried_again_after_hours(monkeypatch):
+    outage = Outage(3, UnavailableError("away"), monkeypatch)
+    with stamina.set_testing(testing=False):
+        assert await until_available("calling", outage.call) == "done"
 
 
 async def test_waiting_and_the_end_of_it_are_logged_once_each(monkeypatch, caplog):

@@ -30,14 +30,13 @@ async def send(bus, topic, *messages):
 async def collected(bus, topic, store, count):
     """Store answers until so many new ones are, or a batch brings none; give how many there were in each batch."""
     new = []
-    try:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(10):
             await collect(
                 bus, store, topic=topic, stored=lambda some: new.append(some) or sum(new) >= count or not some
             )
-    except TimeoutError:
-        pytest.fail(f"of {count} answers only {new} were stored")
-    return new
+            return new
+    pytest.fail(f"of {count} answers only {new} were stored")
 
 
 async def test_answers_are_stored_many_at_a_time(url, topic, tmp_path):
