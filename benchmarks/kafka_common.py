@@ -127,7 +127,7 @@ class Reports:
 
 
 def _fill(url: str, topic: str, count: int) -> None:
-    producer = Producer(settings(url).producer() | {"linger.ms": 5})
+    producer = Producer(settings(url).producer() | {"linger.ms": 5, "log_level": 3})  # errors only
     reports = Reports()
     for number in range(count):
         producer.produce(topic, DATA, KEYS[number % 1000], on_delivery=reports, headers=ATTRIBUTES)
