@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import OFFSET_INVALID, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from visionbus.brokers.kafka import KafkaCluster
@@ -66,26 +66,35 @@ class Broker:
     def group(self, topic: str) -> str:
         """A new subscription of a topic, from its beginning; its group is called `<topic>.<subscription>`."""
         name = f"workers-{uuid.uuid4().hex[:8]}"
-        places = [TopicPartition(topic, number, 0) for number in range(PARTITIONS)]
-        asked = ConsumerGroupTopicPartitions(f"{topic}.{name}", places)
-        for future in self.admin.alter_consumer_group_offsets([asked]).values():
-            future.result(PATIENCE)
-        return name
+        asked = ConsumerGroupTopicPartitions(f"{topic}.{name}", _partitions(topic, 0))
+        give_up = time.monotonic() + PATIENCE
+        while True:
+            answer = self.admin.alter_consumer_group_offsets([asked])[asked.group_id].result(PATIENCE)
+            errors = [one.error for one in answer.topic_partitions if one.error]
+            if not errors:
+                return name
+            if time.monotonic() > give_up:
+                raise RuntimeError(f"the broker does not take a new group: {errors[0]}")
+            time.sleep(0.1)  # a broker's first groups wait for the topic that keeps their offsets
 
     def check_held(self, topic: str, count: int) -> None:
         """Raise unless a topic has exactly so many messages."""
-        ends = self.admin.list_offsets({TopicPartition(topic, one): OffsetSpec.latest() for one in range(PARTITIONS)})
+        ends = self.admin.list_offsets(dict.fromkeys(_partitions(topic), OffsetSpec.latest()))
         held = sum(future.result(PATIENCE).offset for future in ends.values())
         if held != count:
             raise RuntimeError(f"the topic has {held:,} messages instead of {count:,}")
 
     def check_settled(self, topic: str, subscription: str, count: int) -> None:
         """Raise unless a subscription has committed exactly so many messages as done."""
-        group = f"{topic}.{subscription}"
-        answer = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(PATIENCE)
+        asked = ConsumerGroupTopicPartitions(f"{topic}.{subscription}", _partitions(topic))
+        answer = self.admin.list_consumer_group_offsets([asked])[asked.group_id].result(PATIENCE)
         done = sum(one.offset for one in answer.topic_partitions)
         if done != count:
             raise RuntimeError(f"{done:,} messages are committed as done instead of {count:,}")
+
+
+def _partitions(topic: str, offset: int = OFFSET_INVALID) -> list[TopicPartition]:
+    return [TopicPartition(topic, number, offset) for number in range(PARTITIONS)]
 
 
 @contextmanager
