@@ -50,7 +50,10 @@ def without_own(attributes: Mapping[str, str]) -> dict[str, str]:
 def stripped(one: Delivery) -> Delivery:
     """Return a delivery without the attributes the bus adds for itself; the same one if it has none."""
     message = one.message
-    if not any(name.startswith(OWN_PREFIX) for name in message.attributes):
+    for name in message.attributes:
+        if name.startswith(OWN_PREFIX):
+            break
+    else:  # by a plain loop, as this is done for every message
         return one
     plain = received_message(message.data, message.key, without_own(message.attributes))
     return delivery(plain, one.id, one.published, one.attempt, one.lease)

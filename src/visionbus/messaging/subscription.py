@@ -227,7 +227,8 @@ class Subscription:
         attached = self._attachment()
         left = None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())
         if room := min(wanted, self._free_room()):
-            self._ready.update((one.lease, one) for one in await attached.fetch(room, left))
+            for one in await attached.fetch(room, left):
+                self._ready[one.lease] = one
             return
         self._room.clear()
         try:
@@ -248,11 +249,16 @@ class Subscription:
             log.warning("what a cancelled receive had gathered is kept for the next one: %s", error)
 
     def _hand_out(self, most: int) -> list[Delivery]:
-        batch = [self._ready.pop(lease) for lease in list(self._ready)[:most]]
+        if most >= len(self._ready):
+            batch = list(self._ready.values())
+            self._ready.clear()
+        else:
+            batch = [self._ready.pop(lease) for lease in list(self._ready)[:most]]
         if self._dead_topic:
             batch = [stripped(one) for one in batch]
         ends = asyncio.get_running_loop().time() + self._flow.max_lease
-        self._in_flight.update((one.lease, (ends, one)) for one in batch)
+        for one in batch:
+            self._in_flight[one.lease] = (ends, one)
         return batch
 
     def _is_last(self, one: Delivery) -> bool:

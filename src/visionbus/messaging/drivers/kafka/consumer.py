@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Consumer as Client
@@ -16,9 +16,10 @@ from visionbus.messaging.errors import AccessError, MessagingError, NotFoundErro
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Sequence
 
-    from confluent_kafka import Message as Record
+    from confluent_kafka import Message
 
     from visionbus.messaging.drivers.kafka.holding import Holding, Tracker
+    from visionbus.messaging.drivers.kafka.records import Record
     from visionbus.messaging.drivers.kafka.tracker import Commit
 
 log = logging.getLogger(__name__)
@@ -133,14 +134,14 @@ class ConsumerThread(threading.Thread):
         for record in records if len(good) < len(records) else ():
             if record.error() is not None:
                 self._heed(client, record)
-        if self._holding.add(good):
+        if self._holding.add(cast("list[Record]", good)):
             self._arrived()
 
     def _wait_for_room(self) -> None:
         with self._holding.changed:
             self._holding.changed.wait_for(lambda: self._holding.hurry or self._holding.room() > 0, POLL)
 
-    def _heed(self, client: Client, record: Record) -> None:
+    def _heed(self, client: Client, record: Message) -> None:
         """Take what librdkafka reports in the place of a record."""
         error = record.error()
         assert error is not None  # noqa: S101 (for mypy: its caller looked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import secrets
 import threading
 import time
 from collections import deque
@@ -16,19 +17,15 @@ from visionbus.messaging.message import Delivery, delivery
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Iterator
 
-    from confluent_kafka import Message as Record
+    from visionbus.messaging.drivers.kafka.records import Record
 
 Tracker = OffsetTracker[Delivery]
 
-
-class Lease:
-    """One hand-out of one record; two of the same record are different leases."""
-
-    __slots__ = ("offset", "tracker")
-
-    def __init__(self, tracker: Tracker, offset: int) -> None:
-        self.tracker = tracker
-        self.offset = offset
+# A lease is one number: the assignment's epoch, the attempt, the offset. Objects would cost the garbage collector more
+# than all else that is done for a message.
+_OFFSET = (1 << 64) - 1
+_ATTEMPT = 64  # bits to the left
+_EPOCH = 80
 
 
 class Holding:
@@ -43,18 +40,22 @@ class Holding:
         self.hurry = False  # waits for nothing any more: the receiver closes
         self._limit = limit
         self._trackers: dict[int, Tracker] = {}  # by partition
+        self._epochs: dict[int, Tracker] = {}  # the same by epoch
         self._ready: deque[Delivery] = deque()
         self._delayed: list[tuple[float, int, Delivery]] = []  # a heap, by the monotonic time they are due
         self._withdrawn: set[int] = set()  # partitions of which nothing more is handed out
         self._numbers = count()
-        self._second = (-1, published(0))  # the last time of a record, in milliseconds and as we give it
+        self._next_epoch = count(secrets.randbits(40))  # leases of other receivers are none of ours
+        self._published = (-1, published(0))  # the last record's time, in milliseconds and as we give it
 
     # of the consumer's thread
 
     def assign(self, number: int, offset: int | None, metadata: str | None) -> None:
         """Begin with a partition, at the group's last commit."""
         with self.changed:
-            self._trackers[number] = OffsetTracker(number, offset, metadata)
+            self.forget({number})
+            tracker: Tracker = OffsetTracker(number, offset, metadata, next(self._next_epoch))
+            self._trackers[number] = self._epochs[tracker.epoch] = tracker
 
     def begin_again(self, number: int, offset: int) -> list[Hashable]:
         """Go on with a partition at the earliest offset there is; return the leases that are lost by it.
@@ -77,21 +78,22 @@ class Holding:
     def add(self, records: Iterable[Record]) -> bool:
         """Make deliveries of records, of partitions that are ours; return whether there were any."""
         with self.changed:
-            before = len(self._ready)
+            ready = self._ready
+            before = len(ready)
             for record in records:
-                number, offset = record.partition(), record.offset()
-                if number is None or offset is None:
-                    raise TypeError("a received record has a partition and an offset")
+                number = record.partition()
+                offset = record.offset()
                 tracker = self._trackers.get(number)
                 if tracker is None or not tracker.receive(offset):
                     continue
                 milliseconds = record.timestamp()[1]
-                if milliseconds != self._second[0]:
-                    self._second = (milliseconds, published(milliseconds))
-                one = delivery(message_of(record), f"{number}-{offset}", self._second[1], 1, Lease(tracker, offset))
+                if milliseconds != self._published[0]:
+                    self._published = (milliseconds, published(milliseconds))
+                lease = tracker.epoch << _EPOCH | 1 << _ATTEMPT | offset
+                one = delivery(message_of(record), f"{number}-{offset}", self._published[1], 1, lease)
                 tracker.unsettled[offset] = one
-                self._ready.append(one)
-            return len(self._ready) > before
+                ready.append(one)
+            return len(ready) > before
 
     def room(self) -> int:
         """Return how many more may be received."""
@@ -116,17 +118,17 @@ class Holding:
         with self.changed:
             self._withdrawn.update(numbers)
             waiting = {one.lease for one in (*self._ready, *(entry[2] for entry in self._delayed))}
+            self._ready = deque(one for one in self._ready if self._is_ours(one))
+            self._delayed = [entry for entry in self._delayed if self._is_ours(entry[2])]
+            heapq.heapify(self._delayed)
             handed_out = [
-                one
-                for number, tracker in self._trackers.items()
-                if number in numbers
-                for one in tracker.unsettled.values()
+                one.lease
+                for number in numbers
+                if number in self._trackers
+                for one in self._trackers[number].unsettled.values()
                 if one.lease not in waiting
             ]
-            self._ready = deque(one for one in self._ready if _lease_of(one).tracker.number not in numbers)
-            self._delayed = [entry for entry in self._delayed if _lease_of(entry[2]).tracker.number not in numbers]
-            heapq.heapify(self._delayed)
-            self.changed.wait_for(lambda: self.hurry or not any(map(_is_held, handed_out)), timeout)
+            self.changed.wait_for(lambda: self.hurry or not any(self._held(handed_out)), timeout)
 
     def forget(self, numbers: Collection[int]) -> list[Hashable]:
         """Lose some partitions; return the leases that have no effect from now on."""
@@ -136,7 +138,7 @@ class Holding:
             gone = [self._trackers.pop(number) for number in numbers if number in self._trackers]
             leases = [one.lease for tracker in gone for one in tracker.unsettled.values()]
             for tracker in gone:
-                tracker.unsettled.clear()
+                del self._epochs[tracker.epoch]
             return leases
 
     def lies_idle(self) -> bool:
@@ -165,51 +167,49 @@ class Holding:
     def settle(self, leases: Iterable[Hashable]) -> None:
         """Settle for good."""
         with self.changed:
-            for one in self._held(leases):
-                lease = _lease_of(one)
-                del lease.tracker.unsettled[lease.offset]
+            for tracker, one in self._held(leases):
+                del tracker.unsettled[_offset(one)]
             self.changed.notify_all()
 
     def postpone(self, leases: Iterable[Hashable], delay: float) -> None:
         """Count an attempt, and hand out again after so many seconds."""
         with self.changed:
             due = time.monotonic() + delay
-            for one in self._held(leases):
-                old = _lease_of(one)
-                lease = Lease(old.tracker, old.offset)
-                again = delivery(one.message, one.id, one.published, one.attempt + 1, lease)
-                old.tracker.unsettled[old.offset] = again
-                if self._is_ours(again):
+            for tracker, one in self._held(leases):
+                attempt, offset = one.attempt + 1, _offset(one)
+                lease = tracker.epoch << _EPOCH | (attempt & 0xFFFF) << _ATTEMPT | offset
+                again = delivery(one.message, one.id, one.published, attempt, lease)
+                tracker.unsettled[offset] = again
+                if tracker.number not in self._withdrawn:
                     heapq.heappush(self._delayed, (due, next(self._numbers), again))
             self.changed.notify_all()
 
     def put_back(self, leases: Iterable[Hashable]) -> None:
         """Make ready again, without counting an attempt."""
         with self.changed:
-            held = list(self._held(dict.fromkeys(leases)))
-            self._ready.extendleft(one for one in reversed(held) if self._is_ours(one))
+            held = [one for _, one in self._held(dict.fromkeys(leases)) if self._is_ours(one)]
+            self._ready.extendleft(reversed(held))
 
     def _is_ours(self, one: Delivery) -> bool:
-        return _lease_of(one).tracker.number not in self._withdrawn
+        return self._epochs[_number(one.lease) >> _EPOCH].number not in self._withdrawn
 
     def _make_due_ready(self) -> None:
         now = time.monotonic()
         while self._delayed and self._delayed[0][0] <= now:
             self._ready.appendleft(heapq.heappop(self._delayed)[2])
 
-    def _held(self, leases: Iterable[Hashable]) -> Iterator[Delivery]:
+    def _held(self, leases: Iterable[Hashable]) -> Iterator[tuple[Tracker, Delivery]]:
         """Give what these leases still hold; looking only when asked for the next, as one may be given twice."""
         for lease in leases:
-            if isinstance(lease, Lease):
-                one = lease.tracker.unsettled.get(lease.offset)
-                if one is not None and one.lease is lease:
-                    yield one
+            if isinstance(lease, int) and (tracker := self._epochs.get(lease >> _EPOCH)):
+                one = tracker.unsettled.get(lease & _OFFSET)
+                if one is not None and one.lease == lease:
+                    yield tracker, one
 
 
-def _lease_of(one: Delivery) -> Lease:
-    return cast("Lease", one.lease)  # we made it
+def _number(lease: object) -> int:
+    return cast("int", lease)  # we made it
 
 
-def _is_held(one: Delivery) -> bool:
-    lease = _lease_of(one)
-    return lease.tracker.unsettled.get(lease.offset) is one
+def _offset(one: Delivery) -> int:
+    return _number(one.lease) & _OFFSET

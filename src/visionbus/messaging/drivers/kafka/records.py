@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol
 
 from visionbus.messaging.message import OWN_PREFIX, Message, received_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from confluent_kafka import Message as Record
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +18,18 @@ CLOUD_EVENT = "ce-"  # how CloudEvents names its attributes here and in HTTP ...
 CLOUD_EVENT_ON_KAFKA = "ce_"  # ... and in its Kafka binding
 LATEST = 253_402_300_799_000  # milliseconds: the end of the year 9999
 UNCARRIED = OWN_PREFIX + "attributes"  # as JSON: attributes with a NUL in their name, which ends a name in librdkafka
+
+
+class Record(Protocol):
+    """A record that was received: confluent-kafka's `Message` where it stands for no error."""
+
+    def topic(self) -> str: ...
+    def partition(self) -> int: ...
+    def offset(self) -> int: ...
+    def key(self) -> bytes | None: ...
+    def value(self) -> bytes | None: ...
+    def headers(self) -> list[tuple[str, bytes]] | None: ...
+    def timestamp(self) -> tuple[int, int]: ...
 
 
 def key_of(message: Message) -> bytes | None:
@@ -53,37 +63,44 @@ def headers_of(attributes: Mapping[str, str]) -> dict[str, str | bytes | None]:
 
 def message_of(record: Record) -> Message:
     """Return the message that a record holds, whoever wrote it."""
-    key = record.key()
     try:
-        headers = cast("list[tuple[str, bytes | None]] | None", record.headers())
+        key = record.key()
+        headers = record.headers() or ()
+        attributes = {  # what nearly all are: in one pass, as receivers get many
+            (CLOUD_EVENT + name[3:] if name[:3] == CLOUD_EVENT_ON_KAFKA else name): value.decode()
+            for name, value in headers
+        }
+        if UNCARRIED not in attributes:
+            return received_message(record.value() or b"", key.decode() if key else None, attributes)
+    except (AttributeError, SystemError, UnicodeDecodeError):
+        pass  # a header without a value; a name that is no UTF-8; a value or a key that is none
+    return _odd_message_of(record)
+
+
+def _odd_message_of(record: Record) -> Message:
+    try:
+        headers = record.headers() or []
     except (SystemError, UnicodeDecodeError):
         place = f"{record.topic()} {record.partition()}-{record.offset()}"
         log.warning("record %s has a header whose name is not UTF-8: its headers are left out", place)
-        headers = None
-    return received_message(
-        record.value() or b"",
-        None if key is None else key.decode("utf-8", "surrogateescape"),
-        _attributes(headers) if headers else {},
-    )
-
-
-def _attributes(headers: list[tuple[str, bytes | None]]) -> dict[str, str]:
+        headers = []
     attributes = {
-        (CLOUD_EVENT + name[3:] if name.startswith(CLOUD_EVENT_ON_KAFKA) else name): (
-            value.decode("utf-8", "surrogateescape") if value else ""
-        )
+        (CLOUD_EVENT + name[3:] if name.startswith(CLOUD_EVENT_ON_KAFKA) else name): _text(value or b"")
         for name, value in headers
     }
-    if UNCARRIED in attributes:
-        attributes |= _uncarried(attributes.pop(UNCARRIED))
-    return attributes
+    attributes |= _uncarried(attributes.pop(UNCARRIED, "{}"))
+    return received_message(record.value() or b"", _text(record.key() or b""), attributes)
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _uncarried(text: str) -> dict[str, str]:
     """Read what `headers_of` wrote; what others may have put there is nothing."""
     try:
         read = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(read, dict):
         return {}

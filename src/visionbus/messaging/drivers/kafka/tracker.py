@@ -29,11 +29,15 @@ class OffsetTracker(Generic[T]):
     deletes it there. It does no I/O and no locking.
     """
 
-    __slots__ = ("_ahead", "_committed", "_next", "crowded", "number", "unsettled")
+    __slots__ = ("_ahead", "_committed", "_next", "crowded", "epoch", "number", "unsettled")
 
-    def __init__(self, number: int, offset: int | None = None, metadata: str | None = None) -> None:
-        """Begin where the group's last commit stands; `offset` is None if there is none."""
+    def __init__(self, number: int, offset: int | None = None, metadata: str | None = None, epoch: int = 0) -> None:
+        """Begin where the group's last commit stands; `offset` is None if there is none.
+
+        `epoch` tells this assignment from others, of the same partition too.
+        """
         self.number = number
+        self.epoch = epoch
         self.unsettled: dict[int, T] = {}
         self.crowded = False  # the last commit could hardly say, or could not say, all that is acked
         self._next = offset  # the offset after the last received one; None: nothing received, nothing committed
