@@ -24,7 +24,8 @@ def broker(visionbus, *options):
         try:
             yield process, process.stdout.readline().removesuffix("\n")
         finally:
-            process.kill()
+            process.terminate()
+            process.wait(60)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -44,7 +45,7 @@ def test_url_is_alone_on_stdout_and_a_signal_ends_all(visionbus, number):
 
 
 def test_three_nodes_are_all_named(visionbus):
-    with broker(visionbus, "--nodes", 3) as (_, url):
+    with broker(visionbus, "--nodes", 3, "--port", *free_ports(1)) as (_, url):
         ports = [int(port) for port in re.findall(rf"{re.escape(HOST)}:(\d+)", url)]
         assert [known_brokers(port) for port in ports] == [{1, 2, 3}] * 3
 
@@ -60,7 +61,7 @@ def test_usual_port_is_taken_and_another_is_chosen(visionbus):
 
 
 def test_node_that_dies_ends_the_command_with_one_line(visionbus):
-    with broker(visionbus) as (process, _):
+    with broker(visionbus, "--port", *free_ports(1)) as (process, _):
         (node,) = psutil.Process(process.pid).children()
         node.kill()
         said = process.communicate(timeout=60)[1]
@@ -70,7 +71,7 @@ def test_node_that_dies_ends_the_command_with_one_line(visionbus):
 
 def test_sigterm_ends_it_while_it_starts(visionbus, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    command = [*visionbus, "broker", "kafka"]
+    command = [*visionbus, "broker", "kafka", "--port", *map(str, free_ports(1))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while "starting" not in process.stderr.readline():
             pass
