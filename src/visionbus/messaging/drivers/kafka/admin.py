@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0  # seconds for one question, the search for a broker included
 LOOK_AGAIN = 0.05  # seconds: news of a topic or of a setting spread from broker to broker
+LISTEN = 10.0  # seconds between looks at what librdkafka has to say
 SPREAD = 10.0  # seconds until they have, at the latest
 _LEGAL = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,249}", re.ASCII)
 _SOON = frozenset(
@@ -153,19 +154,28 @@ class Admin:
         """Let go of the connection, which librdkafka may take a moment for."""
         if self._client is not None:
             client, self._client = self._client, None
+            self._listening.cancel()
             await asyncio.to_thread(client.__exit__, None, None, None)
 
-    def _connected(self) -> AdminClient:
+    async def _connected(self) -> AdminClient:
         if self._client is None:
-            self._client = AdminClient(self._settings.client() | {"error_cb": self._connection.error_cb})
+            configuration = self._settings.client() | {"error_cb": self._connection.error_cb}
+            self._client = await asyncio.to_thread(AdminClient, configuration)  # a first token may take a second
+            self._listen()
         return self._client
+
+    def _listen(self) -> None:
+        """Take what librdkafka has to say, which piles up otherwise, as while brokers are away."""
+        if self._client is not None:
+            self._client.poll(0)
+            self._listening = asyncio.get_running_loop().call_later(LISTEN, self._listen)
 
     async def _ask(self, doing: str, question: Callable[[AdminClient], Future[Any]]) -> Any:  # noqa: ANN401 (of many types)
         """Ask, and ask again while leaders and coordinators are only being found."""
         give_up = time.monotonic() + SPREAD
         while True:
             try:
-                return await self._answer(question(self._connected()), doing)
+                return await self._answer(question(await self._connected()), doing)
             except MessagingError as error:
                 if cause(error) not in _SOON or time.monotonic() > give_up:
                     raise
@@ -175,7 +185,8 @@ class Admin:
         """Wait for an answer, and for news of a refused connection, which librdkafka tells only to those who poll."""
         waited = asyncio.wrap_future(future)
         while not (await asyncio.wait([waited], timeout=0.1))[0]:
-            self._connected().poll(0)
+            if self._client is not None:
+                self._client.poll(0)
             if refusal := self._connection.refused(doing):
                 waited.cancel()
                 raise refusal

@@ -13,7 +13,7 @@ from confluent_kafka import Producer as Client
 
 from visionbus.messaging.drivers.kafka.errors import send_error, translated
 from visionbus.messaging.drivers.kafka.records import headers_of, key_of
-from visionbus.messaging.errors import TooLargeError
+from visionbus.messaging.errors import TooLargeError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,6 +42,7 @@ class Producer:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
+        self._starting = asyncio.Lock()
         self._client: Client | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -75,8 +76,8 @@ class Producer:
 
     async def _attempt(self, topic: str, messages: Sequence[Message]) -> tuple[list[str], dict[int, MessagingError]]:
         records = [(message.data, key_of(message), headers_of(message.attributes)) for message in messages]
-        client = self._started()
-        send = _Send(len(records), self._finished)
+        client = await self._started()
+        send = _Send(topic, len(records), self._finished)
         with self._work:
             self._on_their_way.add(send)
             self._work.notify()
@@ -86,8 +87,7 @@ class Producer:
         except asyncio.CancelledError:
             send.expect_no_more()
             raise
-        doing = f"sending to {topic!r}"
-        return send.ids, {index: translated(error, doing) for index, error in send.failures.items()}
+        return send.ids, send.failures
 
     async def _hand_over(self, client: Client, topic: str, records: Sequence[_Record], send: _Send) -> None:
         copied = 0
@@ -110,12 +110,14 @@ class Producer:
                 copied = 0
                 await asyncio.sleep(0)
 
-    def _started(self) -> Client:
-        if self._client is None:
-            self._loop = asyncio.get_running_loop()
-            self._client = Client(self._settings.producer())
-            self._thread = threading.Thread(target=self._poll, args=(self._client,), name="kafka-producer", daemon=True)
-            self._thread.start()
+    async def _started(self) -> Client:
+        async with self._starting:
+            if self._client is None:
+                self._loop = asyncio.get_running_loop()
+                client = await asyncio.to_thread(Client, self._settings.producer())  # a first token may take a second
+                self._thread = threading.Thread(target=self._serve, args=(client,), name="kafka-producer", daemon=True)
+                self._thread.start()
+                self._client = client
         return self._client
 
     def _finished(self, send: _Send) -> None:
@@ -129,30 +131,40 @@ class Producer:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(callback)
 
-    def _poll(self, client: Client) -> None:
+    def _serve(self, client: Client) -> None:
         """Serve confirmations until closed; the body of the thread."""
+        try:
+            self._poll(client)
+            client.flush(LEAVE)
+            client.purge()
+            client.poll(0.0)
+        finally:
+            with self._work:
+                left = tuple(self._on_their_way)
+            for send in left:
+                send.give_up()
+
+    def _poll(self, client: Client) -> None:
         while True:
             with self._work:
                 if not self._on_their_way and not self._closed:
                     self._work.wait(IDLE)
                 if self._closed:
-                    break
+                    return
                 wait = POLL if self._on_their_way else 0.0
             if client.poll(wait) and not self._room.is_set():
                 self._call(self._room.set)
-        client.flush(LEAVE)
-        client.purge()
-        client.poll(0.0)
 
 
 class _Send:
     """The messages of one send, on their way."""
 
-    def __init__(self, count: int, finished: Callable[[_Send], None]) -> None:
+    def __init__(self, topic: str, count: int, finished: Callable[[_Send], None]) -> None:
         self.ids = [""] * count
-        self.failures: dict[int, KafkaError] = {}
+        self.failures: dict[int, MessagingError] = {}
         self.handed_over = 0
         self.done = asyncio.Event()
+        self._doing = f"sending to {topic!r}"
         self._expected = count
         self._finished = finished
         self._reported: list[int] = []  # two threads append to it, which a plain count would not stand
@@ -160,7 +172,7 @@ class _Send:
     def report(self, index: int, error: KafkaError | None, record: Record | None) -> None:
         """Take the outcome of one message, mostly in the polling thread."""
         if error is not None:
-            self.failures[index] = error
+            self.failures[index] = translated(error, self._doing)
         elif record is not None:
             self.ids[index] = f"{record.partition()}-{record.offset()}"
         self._reported.append(index)
@@ -172,3 +184,9 @@ class _Send:
         self._expected = self.handed_over
         if len(self._reported) >= self._expected:
             self._finished(self)
+
+    def give_up(self) -> None:
+        """Take what is not reported as failed: the thread that would hear of it ends."""
+        for index in set(range(len(self.ids))).difference(self._reported):
+            self.failures[index] = UnavailableError(f"{self._doing} failed: the producer has ended")
+        self._finished(self)
