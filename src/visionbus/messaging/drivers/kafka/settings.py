@@ -194,7 +194,7 @@ class KafkaSettings:
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "isolation.level": "read_committed",
-            "max.poll.interval.ms": 86_400_000,
+            "max.poll.interval.ms": round(max(300.0, 2 * session_timeout) * 1000),  # of our thread, not of handlers
             "fetch.wait.max.ms": 100,
             "fetch.queue.backoff.ms": 20,  # 1 s by default: how long a receiver that drained its queue may starve
             "queued.min.messages": 10_000,
