@@ -201,6 +201,9 @@ class ConsumerThread(threading.Thread):
         self._paused -= numbers
         client.incremental_assign([TopicPartition(one.topic, one.partition, one.offset) for one in committed])
         self._joined()
+        if not self._holding.numbers():  # others have them all, or there are none any more
+            self.doubts_topic = True
+            self._arrived()
 
     def _committed(self, client: Client, partitions: list[TopicPartition]) -> list[TopicPartition]:
         """Return where to begin with each partition; one without a commit was added to the topic later."""

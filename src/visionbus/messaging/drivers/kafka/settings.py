@@ -161,6 +161,9 @@ class KafkaSettings:
             "reconnect.backoff.ms": 1000,
             "reconnect.backoff.max.ms": 1000,
             "socket.connection.setup.timeout.ms": 10_000,  # 30 s by default: as long as a send may take in all
+            # 5 min by default: how long a member of a classic group would not know of new partitions, or that its topic
+            # is deleted
+            "topic.metadata.refresh.interval.ms": 10_000,
         }
         further = {
             name: value for name, value in self.rdkafka.items() if not name.startswith((*_CONSUMERS, *_PRODUCERS))
