@@ -204,6 +204,7 @@ DEPENDED_ON = {**parse().producer(), **parse("group_protocol=classic").consumer(
     "reconnect.backoff.max.ms",
     "reconnect.backoff.ms",
     "socket.connection.setup.timeout.ms",
+    "topic.metadata.refresh.interval.ms",
     "logger",  # no setting of librdkafka
 }
 

@@ -152,7 +152,8 @@ class Producer:
                 if self._closed:
                     return
                 wait = POLL if self._on_their_way else 0.0
-            if client.poll(wait) and not self._room.is_set():
+            client.poll(wait)
+            if not self._room.is_set():  # whatever was served: all may have been just before a sender began to wait
                 self._call(self._room.set)
 
 
