@@ -99,7 +99,7 @@ async def test_messages_of_a_killed_process_come_to_the_others_as_the_same_attem
     await trial.send(topic, *numbered(20))
     async with Crew(trial, topic) as crew:
         await _lease(trial, topic)
-        killed = await crew.receiver(hold=True)
+        killed = await crew.receiver(hold=True, batch=20)
         await crew.until(lambda: len(killed.data("got")) == 20)
         other = await trial.receiver(topic)
         killed.kill()
@@ -114,7 +114,7 @@ async def test_acks_of_a_process_that_was_frozen_past_its_lease_change_nothing(t
     await trial.send(topic, *numbered(10))
     async with Crew(trial, topic) as crew:
         await _lease(trial, topic)
-        frozen = await crew.receiver(hold=True)
+        frozen = await crew.receiver(hold=True, batch=10)
         await crew.until(lambda: len(frozen.data("got")) == 10)
         frozen.freeze()
         other = await trial.receiver(topic)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from visionbus.messaging import Delivery, Subscription
 
+GATHER = 10.0  # seconds within which a batch that is held is to become full
 BAD = b"bad"  # data that begins so is nacked, always
 
 
@@ -76,7 +77,7 @@ async def receive(url: str, topic: str, subscription: str, options: str) -> None
 
 async def _receive(receiver: Subscription, batch_size: int, control: asyncio.StreamReader | None) -> None:
     while True:
-        batch = await receiver.receive(batch_size)
+        batch = await receiver.receive(batch_size, linger=GATHER if control else 0.0)
         say(f"got {one.message.data[:40].decode()} {one.attempt}" for one in batch)
         if control and not await control.readline():
             return

@@ -52,6 +52,7 @@ class Admin:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._connection = Connection()
+        self._connecting = asyncio.Lock()
         self._client: AdminClient | None = None
 
     async def partitions(self, topic: str) -> list[int]:
@@ -158,10 +159,11 @@ class Admin:
             await asyncio.to_thread(client.__exit__, None, None, None)
 
     async def _connected(self) -> AdminClient:
-        if self._client is None:
-            configuration = self._settings.client() | {"error_cb": self._connection.error_cb}
-            self._client = await asyncio.to_thread(AdminClient, configuration)  # a first token may take a second
-            self._listen()
+        async with self._connecting:
+            if self._client is None:
+                configuration = self._settings.client() | {"error_cb": self._connection.error_cb}
+                self._client = await asyncio.to_thread(AdminClient, configuration)  # a first token may take a second
+                self._listen()
         return self._client
 
     def _listen(self) -> None:
