@@ -6,7 +6,17 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
+from visionbus.brokers.kafka import KafkaCluster
+from visionbus.brokers.properties import QUICK
+
 PATIENCE = 30.0  # seconds for any answer of the broker
+LOOSE = QUICK | {
+    "auto.create.topics.enable": "true",
+    "log.cleaner.backoff.ms": "100",
+    "log.initial.task.delay.ms": "100",
+    "log.retention.check.interval.ms": "200",
+    "log.segment.delete.delay.ms": "0",
+}
 
 
 class Foreign:
@@ -87,6 +97,18 @@ class Foreign:
 @pytest.fixture(scope="session")
 def foreign(kafka):
     return Foreign(kafka.bootstrap)
+
+
+@pytest.fixture(scope="session")
+def loose_kafka():
+    """A broker that creates every topic it hears of, and removes at once what retention and compaction allow it to."""
+    with KafkaCluster(properties=LOOSE) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def loose_foreign(loose_kafka):
+    return Foreign(loose_kafka.bootstrap)
 
 
 @pytest.fixture

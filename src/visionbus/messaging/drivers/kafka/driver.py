@@ -11,7 +11,7 @@ from visionbus.messaging.drivers.kafka.admin import Admin
 from visionbus.messaging.drivers.kafka.producer import Producer
 from visionbus.messaging.drivers.kafka.settings import PARAMETERS, PREFIX, SECRETS, KafkaSettings
 from visionbus.messaging.drivers.kafka.subscription import KafkaSubscription
-from visionbus.messaging.errors import NotFoundError
+from visionbus.messaging.errors import NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -50,10 +50,22 @@ class KafkaDriver(Driver):
         self._seen.add(topic)
 
     async def send(self, topic: str, messages: Sequence[Message]) -> list[str]:
+        patience = self._settings.send_timeout
         if topic not in self._seen:
-            await self._partitions(topic)
+            try:
+                async with asyncio.timeout(patience):
+                    await self._partitions(topic)
+            except TimeoutError:
+                raise UnavailableError(
+                    f"sending to {topic!r} failed: no broker answered within {patience:g} s: "
+                    "check that the brokers run and that the URL names them"
+                ) from None
             self._seen.add(topic)
-        return await self._producer.send(topic, messages)
+        try:
+            return await self._producer.send(topic, messages)
+        except (NotFoundError, UnavailableError):
+            self._seen.discard(topic)  # it may be deleted: of that a producer sees only that nothing is confirmed
+            raise
 
     async def attach(
         self,

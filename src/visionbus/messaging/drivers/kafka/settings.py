@@ -112,7 +112,7 @@ class KafkaSettings:
         }
         settings = cls(
             bootstrap=_bootstrap(address),
-            partitions=_integer(given, "partitions", 1, 2**31 - 1),
+            partitions=_integer(given, "partitions", 1, 100_000),  # librdkafka's limit
             replication_factor=_integer(given, "replication_factor", 1, 2**15 - 1),
             group_protocol=cast(
                 'Literal["consumer", "classic"]', _choice(given, "group_protocol", "consumer", "classic") or "consumer"

@@ -1,0 +1,196 @@
+"""Topics and groups as `declare` makes them, and as others have made them."""
+
+import asyncio
+import subprocess
+import sys
+
+import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+
+from visionbus.messaging import Message, MessagingError, NotFoundError, UnavailableError, connect
+
+pytestmark = pytest.mark.slow
+CLASSIC = "?group_protocol=classic"
+DECLARER = """
+import asyncio, sys
+from visionbus.messaging import Message, connect
+
+async def main(url, topic, name):
+    async with connect(url) as bus:
+        print("ready", flush=True)
+        sys.stdin.readline()
+        for number in range(20):
+            await bus.declare(f"{topic}-{number}", "workers")
+            await bus.send(f"{topic}-{number}", *(Message(f"{name}-{one}".encode()) for one in range(500)))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def declare(url, topic, *subscriptions):
+    async with connect(url) as bus:
+        await bus.declare(topic, *subscriptions)
+
+
+async def send(url, topic, *messages):
+    async with connect(url) as bus:
+        return await bus.send(topic, *messages)
+
+
+async def drain(url, topic, subscription="workers", *, timeout=1.0):
+    """Receive and ack until nothing has come for `timeout` seconds."""
+    contents = []
+    async with connect(url) as bus, bus.subscribe(topic, subscription) as receiver:
+        while batch := await receiver.receive(1000, timeout=timeout):
+            contents += [one.message.data for one in batch]
+            await receiver.ack(*batch)
+    return contents
+
+
+def committed(foreign, group, topic):
+    asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for number in foreign.partitions(topic)])
+    answer = foreign.admin.list_consumer_group_offsets([asked])[group].result(30)
+    return [one.offset for one in answer.topic_partitions]
+
+
+def test_new_topics_have_the_partitions_that_the_url_says(kafka, foreign, topic):
+    asyncio.run(declare(f"{kafka.url}?partitions=7&replication_factor=1", topic, "workers"))
+    assert foreign.partitions(topic) == list(range(7))
+    assert foreign.partitions(f"{topic}.workers.dead") == list(range(7))
+    assert committed(foreign, f"{topic}.workers", topic) == [0] * 7
+
+
+def test_new_topics_have_the_brokers_partitions_where_the_url_says_nothing(kafka, foreign, topic):
+    asyncio.run(declare(kafka.url, topic, "workers"))
+    assert foreign.partitions(topic) == [0, 1, 2, 3]
+
+
+def test_partitions_of_an_existing_topic_stay(kafka, foreign, topic):
+    foreign.create(topic, 2)
+    asyncio.run(declare(f"{kafka.url}?partitions=7", topic, "workers"))
+    assert foreign.partitions(topic) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [("replication_factor=3", "INVALID_REPLICATION_FACTOR"), ("partitions=20000", "partitions")],
+)
+def test_topic_that_the_cluster_cannot_have_is_refused_with_the_reason(kafka, foreign, topic, parameters, reason):
+    with pytest.raises(MessagingError, match=f"(?s)creating the topic '{topic}' failed.*{reason}"):
+        asyncio.run(declare(f"{kafka.url}?{parameters}", topic, "workers"))
+    assert topic not in foreign.topics()
+
+
+@pytest.mark.parametrize("protocol", ["", CLASSIC])
+def test_topics_of_other_programs_are_used_whatever_they_are_called(kafka, foreign, topic, protocol):
+    url = kafka.url + protocol
+    names = [form.format(topic) for form in ("9-{}", "_{}", "google.{}", "{}.dead", "-{}", "UPPER_{}")] + ["x"]
+
+    async def use(name):
+        await declare(url, name, topic)
+        await send(url, name, Message(b"after"))
+        return await drain(url, name, topic)
+
+    async def use_all():
+        return await asyncio.gather(*map(use, names))
+
+    for name in set(names) - foreign.topics():
+        foreign.create(name, 2)
+    for name in names:
+        foreign.produce(name, {"value": b"before"})
+    assert asyncio.run(use_all()) == [[b"after"]] * len(names)
+
+
+def test_topic_that_differs_in_a_dot_and_an_underscore_is_refused_with_the_reason(kafka, topic):
+    asyncio.run(declare(kafka.url, f"{topic}.a"))
+    with pytest.raises(MessagingError, match="collides"):
+        asyncio.run(declare(kafka.url, f"{topic}_a"))
+
+
+def test_verbatim_names_are_those_of_other_programs_groups(kafka, foreign, topic):
+    foreign.create(topic)
+    foreign.produce(topic, *({"value": b"%d" % number} for number in range(5)))
+    group = f"theirs-{topic}"
+    begun = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, 3)])
+    foreign.admin.alter_consumer_group_offsets([begun])[group].result(30)
+    with pytest.raises(NotFoundError):
+        asyncio.run(drain(kafka.url, topic, group))
+    url = f"{kafka.url}?names=verbatim"
+    assert asyncio.run(drain(url, topic, group)) == [b"3", b"4"]
+    assert committed(foreign, group, topic) == [5]
+    asyncio.run(declare(url, topic, f"ours-{topic}"))
+    assert committed(foreign, f"ours-{topic}", topic) == [5]
+
+
+def test_subscription_of_deleted_offsets_is_not_found(kafka, foreign, topic):
+    asyncio.run(declare(kafka.url, topic, "workers"))
+    asyncio.run(send(kafka.url, topic, Message(b"data")))
+    group = f"{topic}.workers"
+    foreign.admin.delete_consumer_groups([group])[group].result(30)
+    for url in (kafka.url, kafka.url + CLASSIC):
+        with pytest.raises(NotFoundError, match=r"'workers' of topic .* is not declared"):
+            asyncio.run(drain(url, topic))
+
+
+def test_two_processes_declare_and_send_at_once_and_nothing_is_missed(kafka, topic):
+    command = [sys.executable, "-c", DECLARER, kafka.url, topic]
+    both = [
+        subprocess.Popen([*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for name in ("one", "other")
+    ]
+    for process in both:
+        assert process.stdout.readline() == "ready\n"
+    for process in both:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in both:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    expected = sorted(f"{name}-{one}".encode() for name in ("one", "other") for one in range(500))
+
+    async def drained():
+        return await asyncio.gather(*(drain(kafka.url, f"{topic}-{number}") for number in range(20)))
+
+    assert [sorted(contents) for contents in asyncio.run(drained())] == [expected] * 20
+
+
+def test_broker_that_creates_topics_is_not_made_to(loose_kafka, loose_foreign, topic):
+    url = loose_kafka.url
+
+    async def use():
+        async with connect(url) as bus:
+            for _ in range(2):
+                with pytest.raises(NotFoundError, match=f"'{topic}' is not declared"):
+                    await bus.send(topic, Message(b"data"))
+            with pytest.raises(NotFoundError, match=f"'{topic}' is not declared"):
+                async with bus.subscribe(topic, "workers"):
+                    pass
+            with pytest.raises(ValueError, match="not a valid name"):
+                await bus.declare("-" + topic)
+
+    asyncio.run(use())
+    assert not {name for name in loose_foreign.topics() if topic in name}
+
+
+@pytest.mark.parametrize("protocol", ["consumer", "classic"])
+def test_topic_deleted_under_its_users_is_not_created_again_by_them(loose_kafka, loose_foreign, topic, protocol):
+    """A broker that creates topics would hide that the first one is gone, its messages and groups with it."""
+    quick = "send_timeout=2&rdkafka.topic.metadata.refresh.interval.ms=1000"
+    url = f"{loose_kafka.url}?group_protocol={protocol}&{quick}"
+
+    async def use():
+        async with connect(url) as bus:
+            await bus.declare(topic, "workers")
+            await bus.send(topic, Message(b"data"))
+            async with bus.subscribe(topic, "workers") as receiver:
+                await receiver.ack(*await receiver.receive())
+                await asyncio.to_thread(loose_foreign.delete, topic)
+                with pytest.raises(NotFoundError):
+                    await receiver.receive()
+            with pytest.raises((NotFoundError, UnavailableError)):
+                await bus.send(topic, Message(b"more"))
+            with pytest.raises(NotFoundError):
+                await bus.send(topic, Message(b"more"))
+
+    asyncio.run(use())
+    assert topic not in loose_foreign.topics()
