@@ -32,11 +32,15 @@ if TYPE_CHECKING:
 PARTITIONS = 4
 DATA = os.urandom(1000)
 KEYS = [f"camera-{number}" for number in range(1000)]
-ATTRIBUTES = {"ce-id": "run/12345", "ce-type": "benchmark", "content-type": "application/octet-stream"}
 PATIENCE = 60.0  # seconds for the broker to answer or confirm
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def attributes(number: int) -> dict[str, str]:
+    """The three headers of a message: an event's name differs from message to message."""
+    return {"ce-id": f"run/{number}", "ce-type": "benchmark", "content-type": "application/octet-stream"}
 
 
 def settings(url: str) -> KafkaSettings:
@@ -139,7 +143,7 @@ def _fill(url: str, topic: str, count: int) -> None:
     producer = Producer(settings(url).producer() | {"linger.ms": 5, "log_level": 3})  # errors only
     reports = Reports()
     for number in range(count):
-        producer.produce(topic, DATA, KEYS[number % 1000], on_delivery=reports, headers=ATTRIBUTES)
+        producer.produce(topic, DATA, KEYS[number % 1000], on_delivery=reports, headers=attributes(number))
         while number - reports.confirmed > 20_000:
             producer.poll(1.0)
     producer.flush(PATIENCE)

@@ -18,7 +18,7 @@ import threading
 import time
 
 from confluent_kafka import Consumer, Producer
-from kafka_common import ATTRIBUTES, DATA, KEYS, Reports, broker, in_own_process, settings, spread
+from kafka_common import DATA, KEYS, Reports, attributes, broker, in_own_process, settings, spread
 
 from visionbus.messaging import Message, connect
 
@@ -40,7 +40,7 @@ def bus_trips(url: str, topic: str, subscription: str, count: int) -> list[float
             receiver = asyncio.create_task(receive())
             for number in range(count):
                 start = time.perf_counter()
-                await bus.send(topic, Message(DATA, KEYS[number % 1000], ATTRIBUTES))
+                await bus.send(topic, Message(DATA, KEYS[number % 1000], attributes(number)))
                 trips.append(await arrived.get() - start)
                 await asyncio.sleep(max(0.0, start + PACE - time.perf_counter()))
         await receiver
@@ -58,7 +58,7 @@ def bare_trips(url: str, topic: str, subscription: str, count: int) -> list[floa
     trips = []
     for number in range(count):
         start = time.perf_counter()
-        producer.produce(topic, DATA, KEYS[number % 1000], on_delivery=reports, headers=ATTRIBUTES)
+        producer.produce(topic, DATA, KEYS[number % 1000], on_delivery=reports, headers=attributes(number))
         while reports.confirmed <= number:
             producer.poll(1.0)
         trips.append(arrived.get() - start)

@@ -14,13 +14,13 @@ import asyncio
 
 from confluent_kafka import Producer
 from kafka_common import (
-    ATTRIBUTES,
     DATA,
     KEYS,
     Broker,
     Clock,
     Cost,
     Reports,
+    attributes,
     broker,
     head,
     in_own_process,
@@ -42,7 +42,7 @@ def bus_send(url: str, topic: str, count: int, batches: int) -> Cost:
         async def send_some() -> None:
             for first in firsts:
                 numbers = range(first, min(first + BATCH, count))
-                await bus.send(topic, *[Message(DATA, KEYS[number % 1000], ATTRIBUTES) for number in numbers])
+                await bus.send(topic, *[Message(DATA, KEYS[number % 1000], attributes(number)) for number in numbers])
                 clock.first()
 
         async with connect(url) as bus, asyncio.TaskGroup() as senders:
@@ -60,7 +60,7 @@ def bare_send(url: str, topic: str, count: int, batches: int) -> Cost:
     for first in range(0, count, BATCH):
         end = min(first + BATCH, count)
         for number in range(first, end):
-            producer.produce(topic, DATA, KEYS[number % 1000], on_delivery=reports, headers=ATTRIBUTES)
+            producer.produce(topic, DATA, KEYS[number % 1000], on_delivery=reports, headers=attributes(number))
         while end - reports.confirmed > (batches - 1) * BATCH:
             producer.poll(1.0)
         if reports.confirmed:
@@ -89,7 +89,8 @@ def main() -> None:
     options = parser.parse_args()
     with broker() as cluster:
         for batches, work in ((1, "each batch confirmed before the next"), (8, "8 batches on their way")):
-            head(f"send, batches of {BATCH}, {work}", options.runs)
+            linger = settings(cluster.url).linger
+            head(f"send, batches of {BATCH}, {work}; linger {linger:g} s", options.runs)
             runs = [measure(cluster, options.messages, batches, turned=run % 2 == 0) for run in range(options.runs)]
             rows({client: [run[client] for run in runs] for client in ("visionbus", "confluent-kafka")}, GOALS)
 
