@@ -56,11 +56,8 @@ class Message:
     @property
     def size(self) -> int:
         """Bytes of data, key and attributes together, text counted as UTF-8."""
-        total = len(self.data) + (_utf8_length(self.key) if self.key else 0)
-        for name, value in self.attributes.items():
-            total += len(name) if name.isascii() else _utf8_length(name)
-            total += len(value) if value.isascii() else _utf8_length(value)
-        return total
+        text = "".join((self.key or "", *self.attributes, *self.attributes.values()))
+        return len(self.data) + (len(text) if text.isascii() else _utf8_length(text))
 
 
 @dataclass(frozen=True, slots=True)

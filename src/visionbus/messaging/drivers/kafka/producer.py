@@ -49,6 +49,7 @@ class Producer:
         self._work = threading.Condition()
         self._on_their_way: set[_Send] = set()  # guarded by `_work`
         self._closed = False  # guarded by `_work`
+        self._ended = False  # guarded by `_work`: the thread has
         self._room = asyncio.Event()  # set by the thread when the queue may have got shorter
 
     async def send(self, topic: str, messages: Sequence[Message]) -> list[str]:
@@ -77,15 +78,13 @@ class Producer:
     async def _attempt(self, topic: str, messages: Sequence[Message]) -> tuple[list[str], dict[int, MessagingError]]:
         records = [(message.data, key_of(message), headers_of(message.attributes)) for message in messages]
         client = await self._started()
-        send = _Send(topic, len(records), self._finished)
-        with self._work:
-            self._on_their_way.add(send)
-            self._work.notify()
+        send = _Send(topic, len(records))
         try:
             await self._hand_over(client, topic, records, send)
+            self._expect(send)
             await send.done.wait()
         except asyncio.CancelledError:
-            send.expect_no_more()
+            send.expected = send.handed_over
             raise
         return send.ids, send.failures
 
@@ -97,6 +96,7 @@ class Producer:
                 try:
                     client.produce(topic, data, key, -1, report, None, 0, headers)
                 except BufferError:
+                    self._expect(send)
                     self._room.clear()
                     await self._room.wait()
                 except KafkaException as error:
@@ -120,11 +120,14 @@ class Producer:
                 self._client = client
         return self._client
 
-    def _finished(self, send: _Send) -> None:
-        """Have a send's waiter go on; in the polling thread, or on the loop."""
+    def _expect(self, send: _Send) -> None:
+        """Have the thread look for the outcome; not before all is handed over, as both would contend for the GIL."""
         with self._work:
-            self._on_their_way.discard(send)
-        self._call(send.done.set)
+            self._on_their_way.add(send)
+            self._work.notify()
+            if self._ended:
+                send.give_up()
+                self._tell()
 
     def _call(self, callback: Callable[[], object]) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -140,9 +143,10 @@ class Producer:
             client.poll(0.0)
         finally:
             with self._work:
-                left = tuple(self._on_their_way)
-            for send in left:
-                send.give_up()
+                self._ended = True
+                for send in self._on_their_way:
+                    send.give_up()
+            self._tell()
 
     def _poll(self, client: Client) -> None:
         while True:
@@ -153,8 +157,17 @@ class Producer:
                     return
                 wait = POLL if self._on_their_way else 0.0
             client.poll(wait)
-            if not self._room.is_set():  # whatever was served: all may have been just before a sender began to wait
-                self._call(self._room.set)
+            self._tell()
+
+    def _tell(self) -> None:
+        """Have the senders go on whose messages are confirmed, and those that wait for room."""
+        with self._work:
+            done = [send for send in self._on_their_way if send.is_complete()]
+            self._on_their_way.difference_update(done)
+        for send in done:
+            self._call(send.done.set)
+        if not self._room.is_set():  # whatever was served: all may have been just before a sender began to wait
+            self._call(self._room.set)
 
 
 def _client(configuration: dict[str, Any]) -> Client:
@@ -171,34 +184,29 @@ def _client(configuration: dict[str, Any]) -> Client:
 class _Send:
     """The messages of one send, on their way."""
 
-    def __init__(self, topic: str, count: int, finished: Callable[[_Send], None]) -> None:
+    def __init__(self, topic: str, count: int) -> None:
         self.ids = [""] * count
         self.failures: dict[int, MessagingError] = {}
         self.handed_over = 0
+        self.expected = count  # fewer if its sender was cancelled
         self.done = asyncio.Event()
         self._doing = f"sending to {topic!r}"
-        self._expected = count
-        self._finished = finished
         self._reported: list[int] = []  # two threads append to it, which a plain count would not stand
 
     def report(self, index: int, error: KafkaError | None, record: Record | None) -> None:
         """Take the outcome of one message, mostly in the polling thread."""
-        if error is not None:
-            self.failures[index] = translated(error, self._doing)
-        elif record is not None:
+        if error is None and record is not None:
             self.ids[index] = f"{record.partition()}-{record.offset()}"
+        elif error is not None:
+            self.failures[index] = translated(error, self._doing)
         self._reported.append(index)
-        if len(self._reported) >= self._expected:
-            self._finished(self)
 
-    def expect_no_more(self) -> None:
-        """Take it that nothing more will be handed over: the sender was cancelled."""
-        self._expected = self.handed_over
-        if len(self._reported) >= self._expected:
-            self._finished(self)
+    def is_complete(self) -> bool:
+        """Return whether the outcome of every message is known."""
+        return len(self._reported) >= self.expected
 
     def give_up(self) -> None:
-        """Take what is not reported as failed: the thread that would hear of it ends."""
+        """Take what is not reported as failed: the thread that would hear of it has ended."""
         for index in set(range(len(self.ids))).difference(self._reported):
+            self.report(index, None, None)
             self.failures[index] = UnavailableError(f"{self._doing} failed: the producer has ended")
-        self._finished(self)

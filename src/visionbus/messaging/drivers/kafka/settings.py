@@ -155,11 +155,10 @@ class KafkaSettings:
             "allow.auto.create.topics": False,
             "enable.metrics.push": False,
             "logger": ClientLog(),
-            # When all brokers are away, librdkafka forgets how often it has tried and never waits longer than the
-            # first time: at its 100 ms each client made 20 connections a second. By default the longest is 10 s,
-            # which is long for a broker that restarts.
-            "reconnect.backoff.ms": 1000,
-            "reconnect.backoff.max.ms": 1000,
+            # Half of it passes before the first connection, too. While all brokers are away, librdkafka never waits
+            # longer than this: each client makes 20 connections a second then.
+            "reconnect.backoff.ms": 100,
+            "reconnect.backoff.max.ms": 1000,  # 10 s by default: long for a broker that restarts
             "socket.connection.setup.timeout.ms": 10_000,  # 30 s by default: as long as a send may take in all
             # 5 min by default: how long a member of a classic group would not know of new partitions, or that its topic
             # is deleted
