@@ -167,16 +167,16 @@ class Holding:
     def settle(self, leases: Iterable[Hashable]) -> None:
         """Settle for good."""
         with self.changed:
-            for tracker, one in self._held(leases):
-                del tracker.unsettled[_offset(one)]
+            for tracker, offset, _ in self._held(leases):
+                del tracker.unsettled[offset]
             self.changed.notify_all()
 
     def postpone(self, leases: Iterable[Hashable], delay: float) -> None:
         """Count an attempt, and hand out again after so many seconds."""
         with self.changed:
             due = time.monotonic() + delay
-            for tracker, one in self._held(leases):
-                attempt, offset = one.attempt + 1, _offset(one)
+            for tracker, offset, one in self._held(leases):
+                attempt = one.attempt + 1
                 lease = tracker.epoch << _EPOCH | (attempt & 0xFFFF) << _ATTEMPT | offset
                 again = delivery(one.message, one.id, one.published, attempt, lease)
                 tracker.unsettled[offset] = again
@@ -187,29 +187,22 @@ class Holding:
     def put_back(self, leases: Iterable[Hashable]) -> None:
         """Make ready again, without counting an attempt."""
         with self.changed:
-            held = [one for _, one in self._held(dict.fromkeys(leases)) if self._is_ours(one)]
+            held = [one for _, _, one in self._held(dict.fromkeys(leases)) if self._is_ours(one)]
             self._ready.extendleft(reversed(held))
 
     def _is_ours(self, one: Delivery) -> bool:
-        return self._epochs[_number(one.lease) >> _EPOCH].number not in self._withdrawn
+        return self._epochs[cast("int", one.lease) >> _EPOCH].number not in self._withdrawn
 
     def _make_due_ready(self) -> None:
         now = time.monotonic()
         while self._delayed and self._delayed[0][0] <= now:
             self._ready.appendleft(heapq.heappop(self._delayed)[2])
 
-    def _held(self, leases: Iterable[Hashable]) -> Iterator[tuple[Tracker, Delivery]]:
+    def _held(self, leases: Iterable[Hashable]) -> Iterator[tuple[Tracker, int, Delivery]]:
         """Give what these leases still hold; looking only when asked for the next, as one may be given twice."""
         for lease in leases:
             if isinstance(lease, int) and (tracker := self._epochs.get(lease >> _EPOCH)):
-                one = tracker.unsettled.get(lease & _OFFSET)
+                offset = lease & _OFFSET
+                one = tracker.unsettled.get(offset)
                 if one is not None and one.lease == lease:
-                    yield tracker, one
-
-
-def _number(lease: object) -> int:
-    return cast("int", lease)  # we made it
-
-
-def _offset(one: Delivery) -> int:
-    return _number(one.lease) & _OFFSET
+                    yield tracker, offset, one
