@@ -50,7 +50,7 @@ def bus_trips(url: str, topic: str, subscription: str, count: int) -> list[float
 
 
 def bare_trips(url: str, topic: str, subscription: str, count: int) -> list[float]:
-    producer = Producer(settings(url).producer())
+    producer = Producer(settings(url).producer() | {"linger.ms": 0})
     arrived: queue.SimpleQueue[float] = queue.SimpleQueue()
     receiver = threading.Thread(target=_receive, args=(url, topic, subscription, count, arrived))
     receiver.start()

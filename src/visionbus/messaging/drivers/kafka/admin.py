@@ -96,11 +96,12 @@ class Admin:
         doing = f"looking up the group {group!r}"
         try:
             answer = await self._ask(
-                doing, lambda client: client.list_consumer_group_offsets([asked], request_timeout=PATIENCE)[group]
+                doing,
+                lambda client: client.list_consumer_group_offsets([asked], request_timeout=PATIENCE)[group],
+                partial(_check_each, doing=doing),
             )
         except NotFoundError:
             return {}
-        _check_each(answer.topic_partitions, doing)
         return {one.partition: one.offset for one in answer.topic_partitions if one.offset >= 0}
 
     async def begin(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
@@ -109,10 +110,11 @@ class Admin:
         asked = ConsumerGroupTopicPartitions(
             group, [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
         )
-        answer = await self._ask(
-            doing, lambda client: client.alter_consumer_group_offsets([asked], request_timeout=PATIENCE)[group]
+        await self._ask(
+            doing,
+            lambda client: client.alter_consumer_group_offsets([asked], request_timeout=PATIENCE)[group],
+            partial(_check_each, doing=doing, but="UNKNOWN_MEMBER_ID"),
         )
-        _check_each(answer.topic_partitions, doing, but="UNKNOWN_MEMBER_ID")
 
     async def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """Return the offset of each partition that its next message will get."""
@@ -172,15 +174,23 @@ class Admin:
             self._client.poll(0)
             self._listening = asyncio.get_running_loop().call_later(LISTEN, self._listen)
 
-    async def _ask(self, doing: str, question: Callable[[AdminClient], Future[Any]]) -> Any:  # noqa: ANN401 (of many types)
+    async def _ask(
+        self,
+        doing: str,
+        question: Callable[[AdminClient], Future[Any]],
+        check: Callable[[Any], None] = lambda _: None,
+    ) -> Any:  # noqa: ANN401 (of many types)
         """Ask, and ask again while leaders and coordinators are only being found."""
         give_up = time.monotonic() + SPREAD
         while True:
             try:
-                return await self._answer(question(await self._connected()), doing)
+                answer = await self._answer(question(await self._connected()), doing)
+                check(answer)
             except MessagingError as error:
                 if cause(error) not in _SOON or time.monotonic() > give_up:
                     raise
+            else:
+                return answer
             await asyncio.sleep(LOOK_AGAIN)
 
     async def _answer(self, future: Future[T], doing: str) -> T:
@@ -204,8 +214,8 @@ def _end_of(partition: TopicPartition, latest: OffsetSpec, client: AdminClient) 
     return client.list_offsets({partition: latest}, request_timeout=PATIENCE)[partition]
 
 
-def _check_each(partitions: Iterable[TopicPartition], doing: str, *, but: str = "") -> None:
+def _check_each(answer: ConsumerGroupTopicPartitions, *, doing: str, but: str = "") -> None:
     """Raise the first error among those of single partitions: the call as a whole succeeds with them."""
-    for one in partitions:
+    for one in answer.topic_partitions or ():
         if one.error is not None and one.error.name() != but:
-            raise translated(one.error, f"{doing}, partition {one.partition},")
+            raise translated(one.error, f"{doing}, partition {one.partition},") from KafkaException(one.error)

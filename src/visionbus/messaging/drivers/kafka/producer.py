@@ -49,7 +49,7 @@ class Producer:
         self._work = threading.Condition()
         self._on_their_way: set[_Send] = set()  # guarded by `_work`
         self._closed = False  # guarded by `_work`
-        self._ended = False  # guarded by `_work`: the thread has
+        self._ended = False  # guarded by `_work`: the thread
         self._room = asyncio.Event()  # set by the thread when the queue may have got shorter
 
     async def send(self, topic: str, messages: Sequence[Message]) -> list[str]:
@@ -78,13 +78,13 @@ class Producer:
     async def _attempt(self, topic: str, messages: Sequence[Message]) -> tuple[list[str], dict[int, MessagingError]]:
         records = [(message.data, key_of(message), headers_of(message.attributes)) for message in messages]
         client = await self._started()
-        send = _Send(topic, len(records))
+        send = _Send(topic, len(records), self._finished)
         try:
             await self._hand_over(client, topic, records, send)
             self._expect(send)
             await send.done.wait()
         except asyncio.CancelledError:
-            send.expected = send.handed_over
+            send.expect_no_more()
             raise
         return send.ids, send.failures
 
@@ -123,11 +123,18 @@ class Producer:
     def _expect(self, send: _Send) -> None:
         """Have the thread look for the outcome; not before all is handed over, as both would contend for the GIL."""
         with self._work:
-            self._on_their_way.add(send)
-            self._work.notify()
-            if self._ended:
-                send.give_up()
-                self._tell()
+            if not send.is_complete():
+                self._on_their_way.add(send)
+                self._work.notify()
+            ended = self._ended
+        if ended:
+            send.give_up()
+
+    def _finished(self, send: _Send) -> None:
+        """Have a sender go on; mostly in the thread."""
+        with self._work:
+            self._on_their_way.discard(send)
+        self._call(send.done.set)
 
     def _call(self, callback: Callable[[], object]) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -144,30 +151,26 @@ class Producer:
         finally:
             with self._work:
                 self._ended = True
-                for send in self._on_their_way:
-                    send.give_up()
-            self._tell()
+                left = tuple(self._on_their_way)
+            for send in left:
+                send.give_up()
 
     def _poll(self, client: Client) -> None:
+        # a flush sends what is there without lingering for more
+        wait = client.poll if self._settings.linger else client.flush
         while True:
             with self._work:
                 if not self._on_their_way and not self._closed:
                     self._work.wait(IDLE)
                 if self._closed:
                     return
-                wait = POLL if self._on_their_way else 0.0
-            client.poll(wait)
-            self._tell()
-
-    def _tell(self) -> None:
-        """Have the senders go on whose messages are confirmed, and those that wait for room."""
-        with self._work:
-            done = [send for send in self._on_their_way if send.is_complete()]
-            self._on_their_way.difference_update(done)
-        for send in done:
-            self._call(send.done.set)
-        if not self._room.is_set():  # whatever was served: all may have been just before a sender began to wait
-            self._call(self._room.set)
+                busy = bool(self._on_their_way)
+            if busy:
+                wait(POLL)
+            else:
+                client.poll(0.0)
+            if not self._room.is_set():  # whatever was served: all may have been just before a sender began to wait
+                self._call(self._room.set)
 
 
 def _client(configuration: dict[str, Any]) -> Client:
@@ -184,29 +187,38 @@ def _client(configuration: dict[str, Any]) -> Client:
 class _Send:
     """The messages of one send, on their way."""
 
-    def __init__(self, topic: str, count: int) -> None:
+    def __init__(self, topic: str, count: int, finished: Callable[[_Send], None]) -> None:
         self.ids = [""] * count
         self.failures: dict[int, MessagingError] = {}
         self.handed_over = 0
-        self.expected = count  # fewer if its sender was cancelled
         self.done = asyncio.Event()
         self._doing = f"sending to {topic!r}"
+        self._expected = count
+        self._finished = finished
         self._reported: list[int] = []  # two threads append to it, which a plain count would not stand
 
     def report(self, index: int, error: KafkaError | None, record: Record | None) -> None:
-        """Take the outcome of one message, mostly in the polling thread."""
-        if error is None and record is not None:
-            self.ids[index] = f"{record.partition()}-{record.offset()}"
-        elif error is not None:
+        """Take the outcome of one message, mostly in the thread."""
+        if error is not None:
             self.failures[index] = translated(error, self._doing)
+        elif record is not None:
+            self.ids[index] = f"{record.partition()}-{record.offset()}"
         self._reported.append(index)
+        if len(self._reported) >= self._expected:
+            self._finished(self)
 
     def is_complete(self) -> bool:
         """Return whether the outcome of every message is known."""
-        return len(self._reported) >= self.expected
+        return len(self._reported) >= self._expected
+
+    def expect_no_more(self) -> None:
+        """Take it that nothing more will be handed over: the sender was cancelled."""
+        self._expected = self.handed_over
+        if self.is_complete():
+            self._finished(self)
 
     def give_up(self) -> None:
         """Take what is not reported as failed: the thread that would hear of it has ended."""
         for index in set(range(len(self.ids))).difference(self._reported):
-            self.report(index, None, None)
             self.failures[index] = UnavailableError(f"{self._doing} failed: the producer has ended")
+        self._finished(self)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PARAMETERS", "PREFIX", "SECRETS", "KafkaSettings"]
 
+TOGETHER = 0.001  # seconds: a send's messages are handed over meanwhile, then the producer sends them at once
 PREFIX = "rdkafka."  # of the URL parameters that are librdkafka settings
 PARAMETERS = SECURITY_PARAMETERS | {
     "group_protocol",
@@ -179,7 +180,7 @@ class KafkaSettings:
             "queue.buffering.max.messages": 100_000,
             "queue.buffering.max.kbytes": 65_536,
             "delivery.timeout.ms": round(self.send_timeout * 1000),
-            "linger.ms": self.linger * 1000,
+            "linger.ms": (self.linger or TOGETHER) * 1000,
         }
         return own | self.client() | self._further(_PRODUCERS)
 
