@@ -1,6 +1,6 @@
 """Sending to Kafka in batches of 500: the bus against a bare confluent-kafka loop with the same settings, in one run.
 
-Both confirm every message and have the same settings. Once each batch is confirmed before the next is begun; once with 8 batches on their way.
+Both confirm every message. Once each batch is confirmed before the next is begun; once with 8 batches on their way.
 The bus gets Message values made in the loop and returns ids; the bare loop gets the same data, keys and headers, and
 looks at each delivery report for an error.
 

@@ -156,19 +156,17 @@ class Producer:
                 send.give_up()
 
     def _poll(self, client: Client) -> None:
-        # a flush sends what is there without lingering for more
-        wait = client.poll if self._settings.linger else client.flush
         while True:
             with self._work:
                 if not self._on_their_way and not self._closed:
                     self._work.wait(IDLE)
                 if self._closed:
                     return
-                busy = bool(self._on_their_way)
-            if busy:
-                wait(POLL)
+                sends = len(self._on_their_way)
+            if sends == 1 and not self._settings.linger:
+                client.flush(POLL)  # nothing is to be waited for: it goes without lingering
             else:
-                client.poll(0.0)
+                client.poll(POLL if sends else 0.0)
             if not self._room.is_set():  # whatever was served: all may have been just before a sender began to wait
                 self._call(self._room.set)
 
