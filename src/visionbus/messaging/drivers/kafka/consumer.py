@@ -200,8 +200,10 @@ class ConsumerThread(threading.Thread):
         log.debug("%s: assigned %s", self._topic, sorted(numbers))
         self._paused -= numbers
         client.incremental_assign([TopicPartition(one.topic, one.partition, one.offset) for one in committed])
-        self._joined()
-        if not self._holding.numbers():  # others have them all, or there are none any more
+        client.resume(self._partitions(numbers))  # librdkafka keeps one paused over its loss and its return
+        if self._holding.numbers():
+            self._joined()
+        else:  # others have them all, or there are none any more
             self.doubts_topic = True
             self._arrived()
 

@@ -1,0 +1,31 @@
+"""A receiver that is full pauses its partitions."""
+
+import asyncio
+import uuid
+
+import pytest
+
+from visionbus.messaging import Message, connect
+
+
+async def lose_and_regain(url):
+    topic = f"pauses-{uuid.uuid4().hex}"
+    sent = {f"{number}".encode() for number in range(400)}
+    async with asyncio.timeout(30), connect(url) as bus, connect(url) as other_bus:
+        await bus.declare(topic, "workers")
+        await bus.send(topic, *(Message(data) for data in sent))
+        async with bus.subscribe(topic, "workers", max_in_flight=10) as receiver:
+            batch = await receiver.receive(10, linger=10.0)  # now it is full
+            async with other_bus.subscribe(topic, "workers") as other:
+                await other.receive()  # it has got partitions, for which the full one had to pause
+            await receiver.ack(*batch)
+            acked = {one.message.data for one in batch}
+            while not acked >= sent:
+                batch = await receiver.receive(10)
+                await receiver.ack(*batch)
+                acked.update(one.message.data for one in batch)
+
+
+@pytest.mark.parametrize("protocol", ["consumer", "classic"])
+def test_partition_that_was_paused_when_it_was_lost_is_read_when_it_comes_back(kafka, protocol):
+    asyncio.run(lose_and_regain(f"{kafka.url}?group_protocol={protocol}"))
