@@ -101,7 +101,7 @@ async def test_messages_of_a_killed_process_come_to_the_others_as_the_same_attem
         await _lease(trial, topic)
         killed = await crew.receiver(hold=True, batch=20)
         await crew.until(lambda: len(killed.data("got")) == 20)
-        other = await trial.receiver(topic)
+        other = await trial.receiver(topic, ack_deadline=LEASE)
         killed.kill()
         again = await take(other, 20)
     assert sorted(contents(again)) == sorted(contents(numbered(20)))

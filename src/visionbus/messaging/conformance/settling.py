@@ -49,8 +49,9 @@ async def test_last_message_acked_first_leaves_the_others(trial: Trial) -> None:
 async def test_acked_message_does_not_come_when_its_lease_would_have_ended(trial: Trial) -> None:
     topic = await trial.topic()
     await trial.send(topic, *numbered(20))
-    receiver, other = await trial.receiver(topic, ack_deadline=LEASE), await trial.receiver(topic)
+    receiver = await trial.receiver(topic, ack_deadline=LEASE)
     await finish(receiver, 20)
+    other = await trial.receiver(topic, ack_deadline=LEASE)
     ends = 1.5 * receiver.ack_deadline
     assert not any(await asyncio.gather(receiver.receive(timeout=ends), other.receive(timeout=ends)))
     await receiver.close()

@@ -31,6 +31,8 @@ DRAIN = 0.5  # seconds that a rebalance waits for what is handed out to be settl
 TRIES = 3  # to read the committed offsets of an assignment
 ANSWER = 10.0  # seconds for each
 COMMIT_AGAIN = 0.5  # seconds after a commit that failed
+LEAVE = 2.0  # seconds that closing waits for the end of a rebalance
+REBALANCING = ("ILLEGAL_GENERATION", "REBALANCE_IN_PROGRESS", "STALE_MEMBER_EPOCH")
 
 
 class ConsumerThread(threading.Thread):
@@ -185,7 +187,10 @@ class ConsumerThread(threading.Thread):
 
     def _leave_for_good(self, client: Client) -> None:
         try:
-            self._commit_now(client, self._holding.commits())
+            self._pause(client, everything=True)
+            give_up = time.monotonic() + LEAVE
+            while not self._commit_now(client, self._holding.commits()) and time.monotonic() < give_up:
+                client.poll(POLL)  # between two generations a group takes no commits
             client.close()
         except KafkaException as error:
             log.warning("leaving the group of %s: %s", self._topic, error)
@@ -270,21 +275,22 @@ class ConsumerThread(threading.Thread):
             reason = error or next(one.error for one in partitions if one.error)
             log.info("committing on %s, partitions %s, comes again: %s", self._topic, sorted(failed), reason)
 
-    def _commit_now(self, client: Client, commits: list[tuple[Tracker, Commit]]) -> None:
-        """Commit, and wait for the answer."""
+    def _commit_now(self, client: Client, commits: list[tuple[Tracker, Commit]]) -> bool:
+        """Commit, and wait for the answer; return False if it may succeed when a rebalance is over."""
         if not commits:
-            return
+            return True
         try:
             answers = client.commit(offsets=self._offsets(commits), asynchronous=False)
         except KafkaException as error:
             log.warning("what was acked last on %s may come again, the commit failed: %s", self._topic, error)
-            return
+            return error.args[0].name() not in REBALANCING
         failed = {one.partition for one in answers if one.error}
         if failed:
             log.warning("what was acked last on %s, partitions %s, may come again", self._topic, sorted(failed))
         for tracker, commit in commits:
             if tracker.number not in failed:
                 tracker.committed(commit)
+        return True
 
     def _offsets(self, commits: list[tuple[Tracker, Commit]]) -> list[TopicPartition]:
         return [
