@@ -8,7 +8,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init__ has no __all__
     AdminClient,
     AlterConfigOpType,
@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0  # seconds for one question, the search for a broker included
 LOOK_AGAIN = 0.05  # seconds: news of a topic or of a setting spread from broker to broker
+NEWS = 2.0  # seconds that news of a topic take from one broker to the others
+CLASSIC_SESSION = 45.0  # seconds: any, for a consumer that does not join
 LISTEN = 10.0  # seconds between looks at what librdkafka has to say
 SPREAD = 10.0  # seconds until they have, at the latest
 _LEGAL = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,249}", re.ASCII)
 _SOON = frozenset(
-    {
+    {  # what brokers say while leaders and coordinators are being found
         "COORDINATOR_LOAD_IN_PROGRESS",
         "COORDINATOR_NOT_AVAILABLE",
         "LEADER_NOT_AVAILABLE",
@@ -43,6 +45,7 @@ _SOON = frozenset(
         "NOT_LEADER_FOR_PARTITION",
     }
 )
+_NO_NEWS = "UNKNOWN_TOPIC_OR_PART"  # what brokers say of a topic that they have not heard of yet
 T = TypeVar("T")
 
 
@@ -56,9 +59,20 @@ class Admin:
         self._client: AdminClient | None = None
 
     async def partitions(self, topic: str) -> list[int]:
-        """Return the numbers of a topic's partitions, none if there is no such topic; creates nothing."""
-        if not _LEGAL.fullmatch(topic):
-            return []
+        """Return the numbers of a topic's partitions, none if there is no such topic; creates nothing.
+
+        In a cluster, not all brokers know of a topic that was just created: the look-up is repeated for a while.
+        """
+        give_up = time.monotonic() + NEWS
+        while _LEGAL.fullmatch(topic):
+            if found := await self._look_up(topic):
+                return found
+            if await self._nodes() == 1 or time.monotonic() > give_up:
+                break
+            await asyncio.sleep(LOOK_AGAIN)
+        return []
+
+    async def _look_up(self, topic: str) -> list[int]:
         try:
             described = await self._ask(
                 f"looking up the topic {topic!r}",
@@ -84,25 +98,28 @@ class Admin:
                 raise
             created = False
         give_up = time.monotonic() + SPREAD
-        while not await self.partitions(topic):
+        while not await self._look_up(topic):
             if time.monotonic() > give_up:
                 raise UnavailableError(f"{doing}: it exists, but brokers do not know of it yet: try again")
             await asyncio.sleep(LOOK_AGAIN)
         return created
 
     async def committed(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-        """Return the offsets that a group has committed, for those partitions that have one."""
-        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for number in partitions])
+        """Return the offsets that a group has committed, for those partitions that have one.
+
+        A consumer asks, which does not join: librdkafka's administration client crashes where the group's coordinator
+        is being found or loaded (2.16, `rd_kafka_handle_OffsetFetch` without a group).
+        """
+        asked = [TopicPartition(topic, number) for number in partitions]
         doing = f"looking up the group {group!r}"
+        connection = Connection()
+        configuration = self._settings.consumer(group, CLASSIC_SESSION) | {"error_cb": connection.error_cb}
         try:
-            answer = await self._ask(
-                doing,
-                lambda client: client.list_consumer_group_offsets([asked], request_timeout=PATIENCE)[group],
-                partial(_check_each, doing=doing),
-            )
-        except NotFoundError:
-            return {}
-        return {one.partition: one.offset for one in answer.topic_partitions if one.offset >= 0}
+            answers = await asyncio.to_thread(_committed, configuration, asked)
+        except KafkaException as error:
+            raise connection.refused(doing) or translated(error.args[0], doing) from error
+        _check_each(answers, doing=doing)
+        return {one.partition: one.offset for one in answers if one.offset >= 0}
 
     async def begin(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         """Commit first offsets for a group; if it has members, it is theirs to do so."""
@@ -113,7 +130,8 @@ class Admin:
         await self._ask(
             doing,
             lambda client: client.alter_consumer_group_offsets([asked], request_timeout=PATIENCE)[group],
-            partial(_check_each, doing=doing, but="UNKNOWN_MEMBER_ID"),
+            lambda answer: _check_each(answer.topic_partitions, doing=doing, but="UNKNOWN_MEMBER_ID"),
+            known=True,
         )
 
     async def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
@@ -121,14 +139,17 @@ class Admin:
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         asked = [TopicPartition(topic, number) for number in partitions]
         doing = f"looking up the end of {topic!r}"
-        found = await asyncio.gather(*(self._ask(doing, partial(_end_of, one, latest)) for one in asked))
+        found = await asyncio.gather(*(self._ask(doing, partial(_end_of, one, latest), known=True) for one in asked))
         return {one.partition: end.offset for one, end in zip(asked, found, strict=True)}
 
     async def broker_settings(self) -> dict[str, str]:
         """Return the settings of one broker."""
         doing = "looking up the settings of the brokers"
-        cluster = await self._ask(doing, lambda client: client.describe_cluster(request_timeout=PATIENCE))
+        cluster = await self._ask(doing, _cluster)
         return await self._settings_of(ConfigResource(ResourceType.BROKER, str(cluster.nodes[0].id)), doing)
+
+    async def _nodes(self) -> int:
+        return len((await self._ask("looking up the brokers", _cluster)).nodes)
 
     async def group_settings(self, group: str) -> dict[str, str]:
         """Return the settings in force for a group; brokers before 4.0 have none."""
@@ -179,15 +200,18 @@ class Admin:
         doing: str,
         question: Callable[[AdminClient], Future[Any]],
         check: Callable[[Any], None] = lambda _: None,
+        *,
+        known: bool = False,
     ) -> Any:  # noqa: ANN401 (of many types)
-        """Ask, and ask again while leaders and coordinators are only being found."""
-        give_up = time.monotonic() + SPREAD
+        """Ask, and ask again while leaders and coordinators are being found; `known`: some broker knows the topic."""
+        begun = time.monotonic()
         while True:
             try:
                 answer = await self._answer(question(await self._connected()), doing)
                 check(answer)
             except MessagingError as error:
-                if cause(error) not in _SOON or time.monotonic() > give_up:
+                patience = SPREAD if cause(error) in _SOON else NEWS if known and cause(error) == _NO_NEWS else 0.0
+                if time.monotonic() > begun + patience:
                     raise
             else:
                 return answer
@@ -196,26 +220,39 @@ class Admin:
     async def _answer(self, future: Future[T], doing: str) -> T:
         """Wait for an answer, and for news of a refused connection, which librdkafka tells only to those who poll."""
         waited = asyncio.wrap_future(future)
-        while not (await asyncio.wait([waited], timeout=0.1))[0]:
-            if self._client is not None:
-                self._client.poll(0)
-            if refusal := self._connection.refused(doing):
-                waited.cancel()
-                raise refusal
         try:
+            while not (await asyncio.wait([waited], timeout=0.1))[0]:
+                if self._client is not None:
+                    self._client.poll(0)
+                if refusal := self._connection.refused(doing):
+                    raise refusal
             answer = waited.result()
         except KafkaException as error:
             raise self._connection.refused(doing) or translated(error.args[0], doing) from error
+        finally:
+            waited.cancel()  # nobody looks at it any more
         self._connection.established = True
         return answer
+
+
+def _cluster(client: AdminClient) -> Future[Any]:
+    return client.describe_cluster(request_timeout=PATIENCE)
 
 
 def _end_of(partition: TopicPartition, latest: OffsetSpec, client: AdminClient) -> Future[Any]:
     return client.list_offsets({partition: latest}, request_timeout=PATIENCE)[partition]
 
 
-def _check_each(answer: ConsumerGroupTopicPartitions, *, doing: str, but: str = "") -> None:
+def _committed(configuration: dict[str, Any], asked: list[TopicPartition]) -> list[TopicPartition]:
+    consumer = Consumer(configuration)
+    try:
+        return consumer.committed(asked, timeout=PATIENCE)
+    finally:
+        consumer.close()
+
+
+def _check_each(partitions: Iterable[TopicPartition] | None, *, doing: str, but: str = "") -> None:
     """Raise the first error among those of single partitions: the call as a whole succeeds with them."""
-    for one in answer.topic_partitions or ():
+    for one in partitions or ():
         if one.error is not None and one.error.name() != but:
             raise translated(one.error, f"{doing}, partition {one.partition},") from KafkaException(one.error)

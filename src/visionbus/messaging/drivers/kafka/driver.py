@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from visionbus.messaging.message import Message
 
-LOOKS = 2  # for a topic that one broker does not know of: another one may have just created it
-BETWEEN = 0.1  # seconds
-
 
 class KafkaDriver(Driver):
     """One cluster."""
@@ -104,11 +101,8 @@ class KafkaDriver(Driver):
 
     async def _partitions(self, topic: str) -> list[int]:
         """Return a topic's partitions; `NotFoundError` if there is no such topic."""
-        for look in range(LOOKS):
-            if look:
-                await asyncio.sleep(BETWEEN)
-            if partitions := await self._admin.partitions(topic):
-                return partitions
+        if partitions := await self._admin.partitions(topic):
+            return partitions
         raise NotFoundError.undeclared(topic)
 
     def _group(self, topic: str, subscription: str) -> str:
