@@ -116,7 +116,7 @@ class Node:
             return
         status = self._process.returncode
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        said = self.log.encode()[self._said :].decode(errors="replace")
+        said = self._log.read_bytes()[self._said :].decode(errors="replace")
         kind = PortError if "Address already in use" in said else StartError
         raise kind(f"Kafka's node {self.number} {how}; its log says: {_telling(said)}")
 

@@ -59,13 +59,17 @@ def _cluster_id(folder: Path, nodes: int) -> str:
         part = path.with_name(f"{_CLUSTER}.part")
         part.write_text(json.dumps({"cluster": _new_id(), "nodes": nodes}), encoding="ascii")
         part.replace(path)
-    found = json.loads(path.read_text(encoding="ascii"))
-    if found["nodes"] != nodes:
+    try:
+        found = json.loads(path.read_bytes())
+        cluster, there = str(found["cluster"]), int(found["nodes"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path} is damaged ({error!r}): name another folder, or remove this one") from error
+    if there != nodes:
         raise DataError(
-            f"{folder} holds a cluster with another number of nodes, {found['nodes']}, than {nodes}: ask for as many, "
+            f"{folder} holds a cluster with another number of nodes, {there}, than {nodes}: ask for as many, "
             "or name another folder"
         )
-    return str(found["cluster"])
+    return cluster
 
 
 def _new_id() -> str:

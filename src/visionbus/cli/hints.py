@@ -16,6 +16,6 @@ class HintingGroup(click.Group):
         """Find the command that is named; where there is none, ask whether a similar one is meant."""
         names = self.list_commands(ctx)
         near = get_close_matches(args[0], names, n=1)
-        if near and args[0] not in names:
+        if near and args[0] not in names and not ctx.resilient_parsing:  # which is so in shell completion
             raise click.UsageError(f"No such command {args[0]!r}: did you mean {near[0]!r}?", ctx)
         return super().resolve_command(ctx, args)

@@ -119,6 +119,17 @@ def test_what_is_put_back_comes_first_and_as_the_same_attempt(holding):
     assert [(one.id, one.attempt) for one in holding.take(10)] == [("0-1", 1), ("0-2", 1), ("0-3", 1)]
 
 
+def test_lease_that_was_released_has_no_effect(holding):
+    holding.add(records(0, 0))
+    (one,) = holding.take(1)
+    holding.put_back([one.lease, one.lease])
+    holding.settle([one.lease])
+    holding.postpone([one.lease], 0.0)
+    (again,) = holding.take(10)
+    assert (again.id, again.attempt) == (one.id, 1)
+    assert committed(holding) == {}
+
+
 def test_delayed_ones_come_when_they_are_due_and_not_before(holding):
     holding.add(records(0, 0, 1))
     one, other = holding.take(2)

@@ -51,8 +51,11 @@ class Record:
 
 
 def record_of(message):
-    """Write a message as librdkafka does: the name of a header ends at a NUL, and none at all are None."""
-    headers = [(name.partition("\0")[0], value) for name, value in headers_of(message.attributes).items()]
+    """Write a message as librdkafka does: names and texts end at a NUL, texts are encoded, no headers are None."""
+    headers = [
+        (name.partition("\0")[0], value.partition("\0")[0].encode() if isinstance(value, str) else value)
+        for name, value in headers_of(message.attributes).items()
+    ]
     return Record(message.data, key_of(message), headers or None)
 
 

@@ -90,6 +90,16 @@ def test_expired_head_of_a_partition_is_skipped():
     assert not tracker.skip_to(3)
 
 
+def test_commit_does_not_go_back_behind_an_expired_head():
+    first = OffsetTracker(0, 0, "")
+    receive(first, *range(8))
+    for offset in (5, 6):
+        del first.unsettled[offset]
+    second = OffsetTracker(0, *first.due())
+    assert second.skip_to(10)
+    assert second.due() == (10, "")
+
+
 @given(st.integers(0, 2**62), st.lists(st.tuples(st.integers(1, 300_000), st.integers(1, 300_000))))
 def test_ranges_survive_the_metadata(base, steps):
     ranges, end = [], base

@@ -20,10 +20,10 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init_
 )
 
 from visionbus.messaging.drivers.kafka.errors import Connection, cause, translated
-from visionbus.messaging.errors import MessagingError, NotFoundError, UnavailableError
+from visionbus.messaging.errors import ClosedError, MessagingError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from concurrent.futures import Future
 
     from visionbus.messaging.drivers.kafka.settings import KafkaSettings
@@ -57,6 +57,7 @@ class Admin:
         self._connection = Connection()
         self._connecting = asyncio.Lock()
         self._client: AdminClient | None = None
+        self._closed = False
 
     async def partitions(self, topic: str) -> list[int]:
         """Return the numbers of a topic's partitions, none if there is no such topic; creates nothing.
@@ -112,14 +113,18 @@ class Admin:
         """
         asked = [TopicPartition(topic, number) for number in partitions]
         doing = f"looking up the group {group!r}"
-        connection = Connection()
-        configuration = self._settings.consumer(group, CLASSIC_SESSION) | {"error_cb": connection.error_cb}
-        try:
-            answers = await asyncio.to_thread(_committed, configuration, asked)
-        except KafkaException as error:
-            raise connection.refused(doing) or translated(error.args[0], doing) from error
-        _check_each(answers, doing=doing)
-        return {one.partition: one.offset for one in answers if one.offset >= 0}
+
+        async def ask() -> list[TopicPartition]:
+            connection = Connection()
+            configuration = self._settings.consumer(group, CLASSIC_SESSION) | {"error_cb": connection.error_cb}
+            try:
+                answers = await asyncio.to_thread(_committed, configuration, asked)
+            except KafkaException as error:
+                raise connection.refused(doing) or translated(error.args[0], doing) from error
+            _check_each(answers, doing=doing)
+            return answers
+
+        return {one.partition: one.offset for one in await _patiently(ask) if one.offset >= 0}
 
     async def begin(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         """Commit first offsets for a group; if it has members, it is theirs to do so."""
@@ -175,14 +180,18 @@ class Admin:
         return {entry.name: entry.value for entry in entries.values() if entry.value is not None}
 
     async def close(self) -> None:
-        """Let go of the connection, which librdkafka may take a moment for."""
-        if self._client is not None:
-            client, self._client = self._client, None
-            self._listening.cancel()
-            await asyncio.to_thread(client.__exit__, None, None, None)
+        """Let go of the connection, which librdkafka may take a moment for; questions end with `ClosedError`."""
+        async with self._connecting:
+            self._closed = True
+            if self._client is not None:
+                client, self._client = self._client, None
+                self._listening.cancel()
+                await asyncio.to_thread(client.__exit__, None, None, None)
 
     async def _connected(self) -> AdminClient:
         async with self._connecting:
+            if self._closed:
+                raise ClosedError("the bus is closed: connect again")
             if self._client is None:
                 configuration = self._settings.client() | {"error_cb": self._connection.error_cb}
                 self._client = await asyncio.to_thread(AdminClient, configuration)  # a first token may take a second
@@ -203,19 +212,14 @@ class Admin:
         *,
         known: bool = False,
     ) -> Any:  # noqa: ANN401 (of many types)
-        """Ask, and ask again while leaders and coordinators are being found; `known`: some broker knows the topic."""
-        begun = time.monotonic()
-        while True:
-            try:
-                answer = await self._answer(question(await self._connected()), doing)
-                check(answer)
-            except MessagingError as error:
-                patience = SPREAD if cause(error) in _SOON else NEWS if known and cause(error) == _NO_NEWS else 0.0
-                if time.monotonic() > begun + patience:
-                    raise
-            else:
-                return answer
-            await asyncio.sleep(LOOK_AGAIN)
+        """Ask patiently; `known`: some broker knows the topic."""
+
+        async def ask() -> Any:  # noqa: ANN401 (the same)
+            answer = await self._answer(question(await self._connected()), doing)
+            check(answer)
+            return answer
+
+        return await _patiently(ask, known=known)
 
     async def _answer(self, future: Future[T], doing: str) -> T:
         """Wait for an answer, and for news of a refused connection, which librdkafka tells only to those who poll."""
@@ -228,11 +232,26 @@ class Admin:
                     raise refusal
             answer = waited.result()
         except KafkaException as error:
+            if self._closed:
+                raise ClosedError(f"{doing} ended: the bus was closed") from error
             raise self._connection.refused(doing) or translated(error.args[0], doing) from error
         finally:
             waited.cancel()  # nobody looks at it any more
         self._connection.established = True
         return answer
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]], *, known: bool = False) -> T:
+    """Ask again while leaders and coordinators are being found, and news of a topic spread if it is `known`."""
+    begun = time.monotonic()
+    while True:
+        try:
+            return await ask()
+        except MessagingError as error:
+            patience = SPREAD if cause(error) in _SOON else NEWS if known and cause(error) == _NO_NEWS else 0.0
+            if time.monotonic() > begun + patience:
+                raise
+        await asyncio.sleep(LOOK_AGAIN)
 
 
 def _cluster(client: AdminClient) -> Future[Any]:

@@ -7,20 +7,20 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, KafkaException, TopicPartition
 from confluent_kafka import Consumer as Client
 
+from visionbus.messaging.drivers.kafka.commits import Commits
 from visionbus.messaging.drivers.kafka.errors import translated
 from visionbus.messaging.errors import AccessError, MessagingError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Sequence
+    from collections.abc import Callable, Collection, Hashable
 
-    from confluent_kafka import Message
+    from confluent_kafka import KafkaError
 
-    from visionbus.messaging.drivers.kafka.holding import Holding, Tracker
+    from visionbus.messaging.drivers.kafka.holding import Holding
     from visionbus.messaging.drivers.kafka.records import Record
-    from visionbus.messaging.drivers.kafka.tracker import Commit
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +30,7 @@ MOST = 500  # records at a time
 DRAIN = 0.5  # seconds that a rebalance waits for what is handed out to be settled
 TRIES = 3  # to read the committed offsets of an assignment
 ANSWER = 10.0  # seconds for each
-COMMIT_AGAIN = 0.5  # seconds after a commit that failed
-LEAVE = 2.0  # seconds that closing waits for the end of a rebalance
-REBALANCING = ("ILLEGAL_GENERATION", "REBALANCE_IN_PROGRESS", "STALE_MEMBER_EPOCH")
+AGAIN = 1.0  # seconds after a question to the brokers that failed
 
 
 class ConsumerThread(threading.Thread):
@@ -63,12 +61,12 @@ class ConsumerThread(threading.Thread):
         self._arrived = arrived
         self._lost = lost
         self._joined = joined
-        self._away = False  # left the group for now
+        self.away = False  # left the group for now
         self._paused: set[int] = set()
         self._full_since = float("inf")
         self._starved_after = STARVED[0]
-        self._committing: list[tuple[Tracker, Commit]] = []
-        self._commit_at = 0.0
+        self._starving = False  # paused for want of room
+        self._commits = Commits(topic, holding)
 
     def stop(self) -> None:
         """Have the thread commit, leave and end; from any thread."""
@@ -77,9 +75,13 @@ class ConsumerThread(threading.Thread):
             self._holding.changed.notify_all()
 
     def run(self) -> None:
-        client = Client(
-            {**self._configuration, "on_commit": self._on_commit, "error_cb": self._on_error},
-        )
+        try:
+            client = Client(
+                self._configuration | {"on_commit": self._commits.on_commit, "error_cb": self._on_error},
+            )
+        except KafkaException as error:
+            self._fail(translated(error.args[0], f"receiving from {self._topic!r}"))
+            return
         try:
             self._join(client)
             while not self._holding.hurry:
@@ -91,41 +93,43 @@ class ConsumerThread(threading.Thread):
             self._leave_for_good(client)
 
     def _turn(self, client: Client) -> None:
-        """Do one round, which takes at most `POLL` seconds if no rebalance comes."""
-        if self._should_be_away() != self._away:
-            (self._join if self._away else self._leave)(client)
+        """Do one round, which takes at most `POLL` seconds if brokers need not be asked for offsets."""
+        if self._should_be_away() != self.away:
+            (self._join if self.away else self._leave)(client)
         room = self._holding.room()
         starved = self._starved(room)
         self._pause(client, everything=starved)
-        if room > 0 or starved or self._away:
+        if room > 0 or starved or self.away:
             self._read(client, max(room, 1))
         else:
             self._wait_for_room()
-        self._commit(client)
+        if not self.away:
+            self._commits.send(client)
 
     def _should_be_away(self) -> bool:
         now = time.monotonic()
-        return now > self.alive_until or (now > self.wanted_until and (self._away or self._holding.lies_idle()))
+        return now > self.alive_until or (now > self.wanted_until and (self.away or self._holding.lies_idle()))
 
     def _starved(self, room: int) -> bool:
         """Return whether there has been no room for so long that rebalances must be served without reading."""
+        now = time.monotonic()
         if room > 0:
             self._full_since = float("inf")
-            return False
-        now = time.monotonic()
-        self._full_since = min(self._full_since, now)
-        return now - self._full_since > self._starved_after
+            self._starving = False
+        elif not self._starving:
+            self._full_since = min(self._full_since, now)
+            if now - self._full_since > self._starved_after:
+                self._starving = True
+                self._starved_after = min(self._starved_after * 2, STARVED[1])
+        return self._starving
 
     def _pause(self, client: Client, *, everything: bool) -> None:
         """Pause what is not to be read now, and resume the rest."""
         wanted = self._holding.numbers() if everything else self._holding.blocked(self._paused)
-        if wanted == self._paused:
-            return
-        if everything:
-            self._starved_after = min(self._starved_after * 2, STARVED[1])
-        client.pause(self._partitions(wanted - self._paused))
-        client.resume(self._partitions((self._paused - wanted) & self._holding.numbers()))
-        self._paused = wanted
+        if wanted != self._paused:
+            client.pause(self._partitions(wanted - self._paused))
+            client.resume(self._partitions((self._paused - wanted) & self._holding.numbers()))
+            self._paused = wanted
 
     def _read(self, client: Client, room: int) -> None:
         first = client.poll(POLL)
@@ -133,22 +137,21 @@ class ConsumerThread(threading.Thread):
             return
         records = [first, *client.consume(min(room, MOST) - 1, 0.0)] if room > 1 else [first]
         good = [record for record in records if record.error() is None]
-        for record in records if len(good) < len(records) else ():
-            if record.error() is not None:
-                self._heed(client, record)
         if self._holding.add(cast("list[Record]", good)):
             self._arrived()
+        if len(good) < len(records):  # heeded last: after a reset come no records of what was before it
+            for record in records:
+                if error := record.error():
+                    self._heed(client, error, record.partition())
 
     def _wait_for_room(self) -> None:
         with self._holding.changed:
             self._holding.changed.wait_for(lambda: self._holding.hurry or self._holding.room() > 0, POLL)
 
-    def _heed(self, client: Client, record: Message) -> None:
+    def _heed(self, client: Client, error: KafkaError, number: int | None) -> None:
         """Take what librdkafka reports in the place of a record."""
-        error = record.error()
-        assert error is not None  # noqa: S101 (for mypy: its caller looked)
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 (a public constant, for all that)
-            self._resume_at_earliest(client, record.partition() or 0, error)
+        if error.name() == "_AUTO_OFFSET_RESET" and number is not None:
+            self._resume_at_earliest(client, TopicPartition(self._topic, number), error)
             return
         problem = translated(error, f"receiving from {self._topic!r}")
         if isinstance(problem, NotFoundError):
@@ -159,21 +162,32 @@ class ConsumerThread(threading.Thread):
         else:
             log.warning("%s", problem)
 
-    def _resume_at_earliest(self, client: Client, number: int, error: KafkaError) -> None:
-        partition = TopicPartition(self._topic, number)
-        low, high = client.get_watermark_offsets(partition, timeout=ANSWER)
-        log.warning(
-            "%s-%d: what was to be read next is not there any more (%s); going on at %d, the earliest of up to %d",
-            *(self._topic, number, error.str(), low, high),
-        )
-        self._lost(self._holding.begin_again(number, low))
-        client.seek(TopicPartition(self._topic, number, low))
+    def _resume_at_earliest(self, client: Client, partition: TopicPartition, error: KafkaError) -> None:
+        """Go on with a partition whose next record is gone, as by retention; asking until a broker answers."""
+        number = partition.partition
+        while not self._holding.hurry:
+            try:
+                low, high = client.get_watermark_offsets(partition, timeout=ANSWER)
+                self._lost(self._holding.begin_again(number, low))
+                client.seek(TopicPartition(self._topic, number, low))
+            except KafkaException as failure:
+                log.warning("%s-%d: cannot ask for the earliest offset yet: %s", self._topic, number, failure)
+                self._wait(AGAIN)
+            else:
+                text = "%s-%d: what was to be read next is gone (%s); going on at %d, the earliest of up to %d"
+                log.warning(text, self._topic, number, error.str(), low, high)
+                return
+
+    def _wait(self, seconds: float) -> None:
+        """Do nothing for so long, unless the receiver closes."""
+        with self._holding.changed:
+            self._holding.changed.wait_for(lambda: self._holding.hurry, seconds)
 
     # the group
 
     def _join(self, client: Client) -> None:
         client.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
-        self._away = False
+        self.away = False
 
     def _leave(self, client: Client) -> None:
         """Leave the group, and stay away for now."""
@@ -183,17 +197,15 @@ class ConsumerThread(threading.Thread):
             "its event loop stands still" if time.monotonic() > self.alive_until else "nobody receives from it",
         )
         client.unsubscribe()
-        self._away = True
+        self.away = True
 
     def _leave_for_good(self, client: Client) -> None:
         try:
             self._pause(client, everything=True)
-            give_up = time.monotonic() + LEAVE
-            while not self._commit_now(client, self._holding.commits()) and time.monotonic() < give_up:
-                client.poll(POLL)  # between two generations a group takes no commits
-            client.close()
+            self._commits.finish(client)
         except KafkaException as error:
-            log.warning("leaving the group of %s: %s", self._topic, error)
+            log.warning("what was acked last on %s may come again: %s", self._topic, error)
+        client.close()
         self._lost(self._holding.forget(self._holding.numbers()))
 
     def _on_assign(self, client: Client, partitions: list[TopicPartition]) -> None:
@@ -218,13 +230,16 @@ class ConsumerThread(threading.Thread):
             try:
                 answers = client.committed(partitions, timeout=ANSWER)
             except KafkaException as error:
-                log.warning("%s: cannot read what is committed: %s", self._topic, error)
-                continue
-            if all(one.error is None for one in answers):
+                failure: object = error
+            else:
+                failure = next((one.error for one in answers if one.error), None)
+            if failure is None:
                 for one in answers:
                     if one.offset < 0:
                         one.offset = OFFSET_BEGINNING
                 return answers
+            log.warning("%s: cannot read what is committed: %s", self._topic, failure)
+            self._wait(AGAIN)
         log.warning("%s: what was acked out of order before may come again", self._topic)
         return [TopicPartition(one.topic, one.partition, OFFSET_STORED) for one in partitions]
 
@@ -234,7 +249,7 @@ class ConsumerThread(threading.Thread):
         self._holding.drain(numbers, 0.0 if stands_still else DRAIN)
         commits = self._holding.commits(numbers)
         self._give_up(numbers)
-        self._commit_now(client, commits)
+        self._commits.send_and_wait(client, commits)
         client.incremental_unassign(partitions)
 
     def _on_lost(self, client: Client, partitions: list[TopicPartition]) -> None:
@@ -246,56 +261,6 @@ class ConsumerThread(threading.Thread):
         log.debug("%s: gives up %s", self._topic, sorted(numbers))
         self._paused -= numbers
         self._lost(self._holding.forget(numbers))
-
-    # commits
-
-    def _commit(self, client: Client) -> None:
-        """Commit what is new; one at a time, the answer comes to `_on_commit`."""
-        if self._committing or self._away or time.monotonic() < self._commit_at:
-            return
-        commits = self._holding.commits()
-        if not commits:
-            return
-        try:
-            client.commit(offsets=self._offsets(commits), asynchronous=True)
-        except KafkaException as error:
-            log.warning("committing on %s: %s", self._topic, error)
-            self._commit_at = time.monotonic() + COMMIT_AGAIN
-        else:
-            self._committing = commits
-
-    def _on_commit(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
-        commits, self._committing = self._committing, []
-        failed = {one.partition for one in partitions if error or one.error}
-        for tracker, commit in commits:
-            if tracker.number not in failed:
-                tracker.committed(commit)
-        self._commit_at = time.monotonic() + (COMMIT_AGAIN if failed else POLL)
-        if failed:
-            reason = error or next(one.error for one in partitions if one.error)
-            log.info("committing on %s, partitions %s, comes again: %s", self._topic, sorted(failed), reason)
-
-    def _commit_now(self, client: Client, commits: list[tuple[Tracker, Commit]]) -> bool:
-        """Commit, and wait for the answer; return False if it may succeed when a rebalance is over."""
-        if not commits:
-            return True
-        try:
-            answers = client.commit(offsets=self._offsets(commits), asynchronous=False)
-        except KafkaException as error:
-            log.warning("what was acked last on %s may come again, the commit failed: %s", self._topic, error)
-            return error.args[0].name() not in REBALANCING
-        failed = {one.partition for one in answers if one.error}
-        if failed:
-            log.warning("what was acked last on %s, partitions %s, may come again", self._topic, sorted(failed))
-        for tracker, commit in commits:
-            if tracker.number not in failed:
-                tracker.committed(commit)
-        return True
-
-    def _offsets(self, commits: list[tuple[Tracker, Commit]]) -> list[TopicPartition]:
-        return [
-            TopicPartition(self._topic, tracker.number, commit.offset, commit.metadata) for tracker, commit in commits
-        ]
 
     def _partitions(self, numbers: Collection[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, number) for number in sorted(numbers)]
@@ -310,4 +275,5 @@ class ConsumerThread(threading.Thread):
 
     def _fail(self, failure: MessagingError) -> None:
         self.failure = failure
+        self._joined()
         self._arrived()

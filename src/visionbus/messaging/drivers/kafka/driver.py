@@ -11,7 +11,7 @@ from visionbus.messaging.drivers.kafka.admin import Admin
 from visionbus.messaging.drivers.kafka.producer import Producer
 from visionbus.messaging.drivers.kafka.settings import PARAMETERS, PREFIX, SECRETS, KafkaSettings
 from visionbus.messaging.drivers.kafka.subscription import KafkaSubscription
-from visionbus.messaging.errors import NotFoundError, UnavailableError
+from visionbus.messaging.errors import MessagingError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -60,7 +60,7 @@ class KafkaDriver(Driver):
             self._seen.add(topic)
         try:
             return await self._producer.send(topic, messages)
-        except (NotFoundError, UnavailableError):
+        except MessagingError:
             self._seen.discard(topic)  # it may be deleted: of that a producer sees only that nothing is confirmed
             raise
 

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 Tracker = OffsetTracker[Delivery]
 
-# A lease is one number: the assignment's epoch, the attempt, the offset. Objects would cost the garbage collector more
-# than all else that is done for a message.
+# A lease is one number: the assignment's epoch, the number of the hand-out, the offset. Objects would cost the garbage
+# collector more than all else that is done for a message.
 _OFFSET = (1 << 64) - 1
-_ATTEMPT = 64  # bits to the left
+_HAND_OUT = 64  # bits to the left
 _EPOCH = 80
 
 
@@ -89,7 +89,7 @@ class Holding:
                 milliseconds = record.timestamp()[1]
                 if milliseconds != self._published[0]:
                     self._published = (milliseconds, published(milliseconds))
-                lease = tracker.epoch << _EPOCH | 1 << _ATTEMPT | offset
+                lease = tracker.epoch << _EPOCH | 1 << _HAND_OUT | offset
                 one = delivery(message_of(record), f"{number}-{offset}", self._published[1], 1, lease)
                 tracker.unsettled[offset] = one
                 ready.append(one)
@@ -176,10 +176,7 @@ class Holding:
         with self.changed:
             due = time.monotonic() + delay
             for tracker, offset, one in self._held(leases):
-                attempt = one.attempt + 1
-                lease = tracker.epoch << _EPOCH | (attempt & 0xFFFF) << _ATTEMPT | offset
-                again = delivery(one.message, one.id, one.published, attempt, lease)
-                tracker.unsettled[offset] = again
+                again = self._renew(tracker, offset, one, one.attempt + 1)
                 if tracker.number not in self._withdrawn:
                     heapq.heappush(self._delayed, (due, next(self._numbers), again))
             self.changed.notify_all()
@@ -187,8 +184,16 @@ class Holding:
     def put_back(self, leases: Iterable[Hashable]) -> None:
         """Make ready again, without counting an attempt."""
         with self.changed:
-            held = [one for _, _, one in self._held(dict.fromkeys(leases)) if self._is_ours(one)]
-            self._ready.extendleft(reversed(held))
+            again = [self._renew(tracker, offset, one, one.attempt) for tracker, offset, one in self._held(leases)]
+            self._ready.extendleft(one for one in reversed(again) if self._is_ours(one))
+
+    def _renew(self, tracker: Tracker, offset: int, one: Delivery, attempt: int) -> Delivery:
+        """Replace what is unsettled by its next hand-out; the lease of this one has no effect any more."""
+        number = (cast("int", one.lease) >> _HAND_OUT) + 1 & 0xFFFF
+        lease = tracker.epoch << _EPOCH | number << _HAND_OUT | offset
+        again = delivery(one.message, one.id, one.published, attempt, lease)
+        tracker.unsettled[offset] = again
+        return again
 
     def _is_ours(self, one: Delivery) -> bool:
         return self._epochs[cast("int", one.lease) >> _EPOCH].number not in self._withdrawn

@@ -13,7 +13,7 @@ from confluent_kafka import Producer as Client
 
 from visionbus.messaging.drivers.kafka.errors import send_error, translated
 from visionbus.messaging.drivers.kafka.records import headers_of, key_of
-from visionbus.messaging.errors import TooLargeError, UnavailableError
+from visionbus.messaging.errors import ClosedError, TooLargeError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ class Producer:
         self._work = threading.Condition()
         self._on_their_way: set[_Send] = set()  # guarded by `_work`
         self._closed = False  # guarded by `_work`
-        self._ended = False  # guarded by `_work`: the thread
+        self._ended = False  # guarded by `_work`: the thread has ended
         self._room = asyncio.Event()  # set by the thread when the queue may have got shorter
 
     async def send(self, topic: str, messages: Sequence[Message]) -> list[str]:
@@ -67,13 +67,13 @@ class Producer:
 
     async def close(self) -> None:
         """Wait a little for what is on its way, give up the rest, and stop."""
-        if self._client is None or self._thread is None:
-            return
-        with self._work:
-            self._closed = True
-            self._work.notify()
-        await asyncio.to_thread(self._thread.join)
-        self._client = None
+        async with self._starting:
+            with self._work:
+                self._closed = True
+                self._work.notify()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+            self._client = None
 
     async def _attempt(self, topic: str, messages: Sequence[Message]) -> tuple[list[str], dict[int, MessagingError]]:
         records = [(message.data, key_of(message), headers_of(message.attributes)) for message in messages]
@@ -98,6 +98,8 @@ class Producer:
                 except BufferError:
                     self._expect(send)
                     self._room.clear()
+                    if self._ended:
+                        return
                     await self._room.wait()
                 except KafkaException as error:
                     report(error.args[0], None)
@@ -112,6 +114,8 @@ class Producer:
 
     async def _started(self) -> Client:
         async with self._starting:
+            if self._closed:
+                raise ClosedError("the bus is closed: connect again")
             if self._client is None:
                 self._loop = asyncio.get_running_loop()
                 client = await asyncio.to_thread(_client, self._settings.producer())
@@ -121,7 +125,7 @@ class Producer:
         return self._client
 
     def _expect(self, send: _Send) -> None:
-        """Have the thread look for the outcome; not before all is handed over, as both would contend for the GIL."""
+        """Have the thread look for the outcome; only when nothing more can be handed over: both contend for the GIL."""
         with self._work:
             if not send.is_complete():
                 self._on_their_way.add(send)
@@ -154,6 +158,7 @@ class Producer:
                 left = tuple(self._on_their_way)
             for send in left:
                 send.give_up()
+            self._call(self._room.set)
 
     def _poll(self, client: Client) -> None:
         while True:
@@ -202,7 +207,7 @@ class _Send:
         elif record is not None:
             self.ids[index] = f"{record.partition()}-{record.offset()}"
         self._reported.append(index)
-        if len(self._reported) >= self._expected:
+        if self.is_complete():
             self._finished(self)
 
     def is_complete(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -199,5 +199,4 @@ def _with_oauth_method(security: Security, rdkafka: Mapping[str, str]) -> Securi
         raise ValueError("OpenID Connect needs a client: add sasl_oauthbearer_client_id= to the kafka URL")
     if "sasl.oauthbearer.client.secret" not in security.secrets:
         raise ValueError(f"OpenID Connect needs a secret: {SECRETS['sasl_oauthbearer_client_secret']}")
-    public = {**security.public, "sasl.oauthbearer.method": "oidc"}
-    return Security(security.protocol, security.mechanism, public, security.secrets)
+    return replace(security, public={**security.public, "sasl.oauthbearer.method": "oidc"})

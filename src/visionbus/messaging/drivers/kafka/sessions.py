@@ -50,12 +50,13 @@ async def of_group(admin: Admin, group: str, wanted: float) -> float:
     )
     asked = {_TIMEOUT: _milliseconds(timeout), _HEARTBEAT: _milliseconds(heartbeat)}
     try:
-        if asked.items() <= (await admin.group_settings(group)).items():
+        settings = settings | await admin.group_settings(group)
+        if asked.items() <= settings.items():
             return timeout
         await admin.set_group(group, asked)
         return await _in_force(admin, group, asked)
     except MessagingError as error:
-        in_force = int(settings.get(f"group.{_TIMEOUT}", 45_000)) / 1000
+        in_force = int(settings.get(_TIMEOUT) or settings.get(f"group.{_TIMEOUT}") or 45_000) / 1000
         log.info("the session time-out of the group %s stays at %g s: %s", group, in_force, error)
         return in_force
 

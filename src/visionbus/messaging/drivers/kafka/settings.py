@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from visionbus.messaging.drivers.kafka.logs import ClientLog
 from visionbus.messaging.drivers.kafka.security import PARAMETERS as SECURITY_PARAMETERS
 from visionbus.messaging.drivers.kafka.security import SECRETS, Security
+from visionbus.messaging.drivers.kafka.sessions import heartbeat_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PARAMETERS", "PREFIX", "SECRETS", "KafkaSettings"]
 
-TOGETHER = 0.001  # seconds: a send's messages are handed over meanwhile, then the producer sends them at once
 PREFIX = "rdkafka."  # of the URL parameters that are librdkafka settings
 PARAMETERS = SECURITY_PARAMETERS | {
     "group_protocol",
@@ -29,6 +29,8 @@ PARAMETERS = SECURITY_PARAMETERS | {
     "replication_factor",
     "send_timeout",
 }
+
+TOGETHER = 0.001  # seconds: a send's messages are handed over meanwhile, then the producer sends them at once
 
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+)(:[0-9]{1,5})?")
 _SECRET = re.compile(r"password|passphrase|secret|key\.pem$|^ssl_key$|token$")
@@ -119,7 +121,7 @@ class KafkaSettings:
                 'Literal["consumer", "classic"]', _choice(given, "group_protocol", "consumer", "classic") or "consumer"
             ),
             verbatim_names=_choice(given, "names", "verbatim") is not None,
-            send_timeout=_seconds(given, "send_timeout", 30.0, 0.001, 2_147_483),
+            send_timeout=_seconds(given, "send_timeout", 30.0, 0.002, 2_147_483),
             linger=_seconds(given, "linger", 0.0, 0.0, 900),
             prefetch_bytes=_integer(given, "prefetch_bytes", 1024, 2_097_151 * 1024) or 16 * 1024 * 1024,
             security=Security.parse(given, rdkafka),
@@ -207,7 +209,7 @@ class KafkaSettings:
             own |= {
                 "partition.assignment.strategy": "cooperative-sticky",
                 "session.timeout.ms": round(session_timeout * 1000),
-                "heartbeat.interval.ms": round(min(session_timeout / 10, 0.5) * 1000),  # as in KIP-848 groups,
+                "heartbeat.interval.ms": round(heartbeat_interval(session_timeout) * 1000),
             }
         return own | self.client() | self._further(_CONSUMERS)
 

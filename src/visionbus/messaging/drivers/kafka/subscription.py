@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from visionbus.messaging.driver import DriverSubscription
 from visionbus.messaging.drivers.kafka.consumer import ConsumerThread
 from visionbus.messaging.drivers.kafka.holding import Holding
-from visionbus.messaging.errors import NotFoundError
+from visionbus.messaging.errors import MessagingError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Hashable
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GIVEN_BACK = 0.5  # seconds after which other receivers get what was released, if nobody here asks for it
+MAX_PATIENCE = 3600.0  # seconds
+LOOK_AGAIN = 1.0  # seconds
 JOIN = 1.0  # seconds that entering waits for partitions
 CLOSE = 5.0  # seconds that closing waits for the brokers
 
@@ -45,6 +47,7 @@ class KafkaSubscription(DriverSubscription):
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()  # there may be something to hand out
         self._joined = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
         self._closed = False
         self._patience = ack_deadline  # seconds after which other receivers get what lies here and nobody asks for
         self._holding = Holding(prefetch)
@@ -61,10 +64,14 @@ class KafkaSubscription(DriverSubscription):
         self._thread.start()
 
     async def joined(self) -> None:
-        """Wait until the group has assigned partitions, but not for long: with many receivers it may have none left."""
+        """Wait until the group has assigned partitions, but not for long: with many receivers it may have none left.
+
+        Raises what keeps this receiver from receiving.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(JOIN):
                 await self._joined.wait()
+        self._check()
 
     def _call(self, callback: Callable[..., object], *arguments: object) -> None:
         """Have something done on the loop; from the thread."""
@@ -78,8 +85,8 @@ class KafkaSubscription(DriverSubscription):
 
     async def fetch(self, room: int, timeout: float | None) -> list[Delivery]:
         await asyncio.sleep(0)  # where messages never run out, the loop still turns
-        if time.monotonic() > self._thread.wanted_until:
-            self._patience *= 2  # whoever asks seldom shall find something one day
+        if self._thread.away:
+            self._patience = min(self._patience * 2, MAX_PATIENCE)  # whoever asks seldom shall find something one day
         self._thread.wanted_until = float("inf")
         try:
             return await self._fetch(room, float("inf") if timeout is None else time.monotonic() + timeout)
@@ -91,7 +98,7 @@ class KafkaSubscription(DriverSubscription):
             self._changed.clear()
             if taken := self._holding.take(room):
                 return taken
-            await self._check()
+            self._check()
             now = time.monotonic()
             if now >= ends:
                 break
@@ -101,15 +108,27 @@ class KafkaSubscription(DriverSubscription):
                     await self._changed.wait()
         return []
 
-    async def _check(self) -> None:
-        """Raise what keeps this receiver from receiving."""
+    def _check(self) -> None:
+        """Raise what keeps this receiver from receiving; a doubt about its topic is looked into beside."""
         if self._thread.failure:
             raise self._thread.failure
-        if self._thread.doubts_topic:
+        if self._thread.doubts_topic and self._looking is None:
             self._thread.doubts_topic = False
-            if not await self._exists():
-                self._thread.failure = NotFoundError.undeclared(self._topic)
-                raise self._thread.failure
+            self._looking = self._loop.create_task(self._look())
+
+    async def _look(self) -> None:
+        """Find out whether the topic is still there, however long it takes until a broker answers."""
+        while True:
+            try:
+                if not await self._exists():
+                    self._thread.failure = NotFoundError.undeclared(self._topic)
+            except MessagingError as error:
+                log.info("cannot look whether %s is still there: %s", self._topic, error)
+                await asyncio.sleep(LOOK_AGAIN)
+            else:
+                break
+        self._looking = None
+        self._changed.set()
 
     async def ack(self, leases: Collection[Hashable]) -> None:
         self._holding.settle(leases)
@@ -127,6 +146,8 @@ class KafkaSubscription(DriverSubscription):
         self._closed = True
         self._changed.set()
         self._beat.cancel()
+        if self._looking:
+            self._looking.cancel()
         self._thread.alive_until = float("inf")
         self._thread.stop()
         await asyncio.to_thread(self._thread.join, CLOSE)

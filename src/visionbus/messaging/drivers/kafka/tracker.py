@@ -63,6 +63,8 @@ class OffsetTracker(Generic[T]):
         if self._next is not None and offset < self._next:
             return False
         self._next = offset
+        while self._ahead and self._ahead[0][1] <= offset:
+            self._ahead.popleft()
         return True
 
     @property
@@ -87,7 +89,7 @@ class OffsetTracker(Generic[T]):
     def _commit(self) -> Commit | None:
         if self._next is None:
             return None
-        unsettled = list(self.unsettled)  # a copy in one step: some may be deleted meanwhile
+        unsettled = list(self.unsettled)
         base = unsettled[0] if unsettled else self._next
         ranges = _between(unsettled, self._next)
         for start, end in self._ahead:

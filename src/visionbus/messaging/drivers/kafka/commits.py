@@ -1,0 +1,96 @@
+"""Commits: tells the group, by its consumer, which offsets are settled."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from confluent_kafka import KafkaException, TopicPartition
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from confluent_kafka import Consumer, KafkaError
+
+    from visionbus.messaging.drivers.kafka.holding import Holding, Tracker
+    from visionbus.messaging.drivers.kafka.tracker import Commit
+
+log = logging.getLogger(__name__)
+
+GATHER = 0.05  # seconds that acks are gathered at least
+AGAIN = 0.5  # seconds after a commit that failed
+LEAVE = 2.0  # seconds that leaving waits for the end of a rebalance
+REBALANCING = ("ILLEGAL_GENERATION", "REBALANCE_IN_PROGRESS", "STALE_MEMBER_EPOCH")
+
+
+class Commits:
+    """The commits of one receiver, used in the thread that owns its consumer."""
+
+    def __init__(self, topic: str, holding: Holding) -> None:
+        self._topic = topic
+        self._holding = holding
+        self._on_its_way: list[tuple[Tracker, Commit]] = []
+        self._next_at = 0.0  # monotonic
+
+    def send(self, client: Consumer) -> None:
+        """Commit what is new, one commit at a time; the answer comes to `on_commit`."""
+        if self._on_its_way or time.monotonic() < self._next_at:
+            return
+        commits = self._holding.commits()
+        if not commits:
+            return
+        try:
+            client.commit(offsets=self._offsets(commits), asynchronous=True)
+        except KafkaException as error:
+            log.warning("committing on %s: %s", self._topic, error)
+            self._next_at = time.monotonic() + AGAIN
+        else:
+            self._on_its_way = commits
+
+    def on_commit(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
+        """Take the answer to `send`."""
+        commits, self._on_its_way = self._on_its_way, []
+        failed = {one.partition for one in partitions if error or one.error}
+        _note(commits, failed)
+        self._next_at = time.monotonic() + (AGAIN if failed else GATHER)
+        if failed:
+            reason = error or next(one.error for one in partitions if one.error)
+            log.info("committing on %s, partitions %s, comes again: %s", self._topic, sorted(failed), reason)
+
+    def send_and_wait(self, client: Consumer, commits: list[tuple[Tracker, Commit]]) -> None:
+        """Commit this, and wait for the answer; what fails may come again."""
+        if reason := self._try(client, commits):
+            log.warning("what was acked last on %s may come again: %s", self._topic, reason)
+
+    def finish(self, client: Consumer) -> None:
+        """Commit all that is new before leaving; after a rebalance if there is one, which takes no commits."""
+        give_up = time.monotonic() + LEAVE
+        while reason := self._try(client, self._holding.commits()):
+            if reason not in REBALANCING or time.monotonic() > give_up:
+                log.warning("what was acked last on %s may come again: %s", self._topic, reason)
+                return
+            client.poll(GATHER)
+
+    def _try(self, client: Consumer, commits: list[tuple[Tracker, Commit]]) -> str:
+        """Commit, and wait for the answer; return the name of what went wrong, "" if nothing did."""
+        if not commits:
+            return ""
+        try:
+            answers = client.commit(offsets=self._offsets(commits), asynchronous=False)
+        except KafkaException as error:
+            return str(error.args[0].name())
+        failed = {one.partition: one.error.name() for one in answers if one.error}
+        _note(commits, failed)
+        return next(iter(failed.values()), "")
+
+    def _offsets(self, commits: list[tuple[Tracker, Commit]]) -> list[TopicPartition]:
+        return [
+            TopicPartition(self._topic, tracker.number, commit.offset, commit.metadata) for tracker, commit in commits
+        ]
+
+
+def _note(commits: list[tuple[Tracker, Commit]], failed: Collection[int]) -> None:
+    for tracker, commit in commits:
+        if tracker.number not in failed:
+            tracker.committed(commit)
