@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -113,6 +114,10 @@ class Admin:
         """
         asked = [TopicPartition(topic, number) for number in partitions]
         doing = f"looking up the group {group!r}"
+        with suppress(NotFoundError):  # a consumer that may not ask would wait in vain for the group's coordinator
+            await self._ask(
+                doing, lambda client: client.describe_consumer_groups([group], request_timeout=PATIENCE)[group]
+            )
 
         async def ask() -> list[TopicPartition]:
             connection = Connection()
