@@ -1,0 +1,148 @@
+"""A receiver whose broker does not answer, or is a stand-in that answers what a broker seldom does."""
+
+import asyncio
+
+import pytest
+
+from visionbus.brokers.ports import free_ports
+from visionbus.messaging import MessagingError, NotFoundError, UnavailableError
+from visionbus.messaging.driver import Address
+from visionbus.messaging.drivers.kafka.consumer import ConsumerThread
+from visionbus.messaging.drivers.kafka.holding import Holding
+from visionbus.messaging.drivers.kafka.settings import KafkaSettings
+from visionbus.messaging.drivers.kafka.subscription import KafkaSubscription
+
+
+def configuration():
+    (port,) = free_ports(1)
+    return KafkaSettings.parse(Address.parse(f"kafka://127.0.0.1:{port}")).consumer("images.workers", 45.0)
+
+
+def subscription(configuration, exists):
+    return KafkaSubscription(
+        configuration, "images", ack_deadline=45.0, prefetch=10, lost=lambda _: None, exists=exists
+    )
+
+
+async def never():
+    raise AssertionError("nobody doubts")
+
+
+def test_consumer_that_cannot_be_made_is_told_on_entering():
+    async def enter():
+        receiver = subscription(configuration() | {"ssl.ca.location": "/no/such", "security.protocol": "ssl"}, never)
+        try:
+            await receiver.joined()
+        finally:
+            await receiver.close()
+
+    with pytest.raises(MessagingError, match="ssl"):
+        asyncio.run(enter())
+
+
+@pytest.mark.slow
+def test_doubt_whether_the_topic_is_there_outlasts_a_failed_look():
+    looks = []
+
+    async def exists():
+        looks.append(len(looks))
+        if len(looks) == 1:
+            raise UnavailableError("no broker answers")
+        return []
+
+    async def receive():
+        receiver = subscription(configuration(), exists)
+        receiver._thread.doubts_topic = True
+        assert await receiver.fetch(1, 0.0) == [], "a look does not hold up who does not wait"
+        try:
+            await receiver.fetch(1, 60.0)
+        finally:
+            await receiver.close()
+
+    with pytest.raises(NotFoundError):
+        asyncio.run(receive())
+    assert looks == [0, 1]
+
+
+class Gone:
+    """librdkafka's word that the next record is gone."""
+
+    def name(self):
+        return "_AUTO_OFFSET_RESET"
+
+    def str(self):
+        return "offset out of range"
+
+
+class Record:
+    def __init__(self, offset, error=None):
+        self._offset = offset
+        self._error = error
+
+    def error(self):
+        return self._error
+
+    def partition(self):
+        return 0
+
+    def offset(self):
+        return self._offset
+
+    def topic(self):
+        return "images"
+
+    def key(self):
+        return None
+
+    def value(self):
+        return b"%d" % self._offset
+
+    def headers(self):
+        return None
+
+    def timestamp(self):
+        return (1, 0)
+
+
+class Truncated:
+    """A consumer whose partition was truncated after offset 903, and begins at 0 again."""
+
+    def __init__(self):
+        self.batches = [[Record(903), Record(-1001, Gone())], [Record(0), Record(1)]]
+        self.sought = []
+
+    def poll(self, _):
+        return self.batches[0].pop(0)
+
+    def consume(self, *_):
+        return self.batches.pop(0)
+
+    def get_watermark_offsets(self, _, timeout):
+        return (0, 2)
+
+    def seek(self, partition):
+        self.sought.append(partition.offset)
+
+
+def test_records_before_a_reset_do_not_hide_those_after_it():
+    holding = Holding(10)
+    holding.assign(0, 903, "")
+    nothing = lambda *_: None  # noqa: E731
+    thread = ConsumerThread(configuration(), "images", holding, arrived=nothing, lost=nothing, joined=nothing)
+    client = Truncated()
+    thread._read(client, 10)
+    assert client.sought == [0]
+    thread._read(client, 10)
+    assert [one.message.data for one in holding.take(10)] == [b"0", b"1"]
+
+
+def test_pause_for_want_of_room_lasts_until_there_is_room(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("visionbus.messaging.drivers.kafka.consumer.time.monotonic", lambda: clock[0])
+    nothing = lambda *_: None  # noqa: E731
+    thread = ConsumerThread({}, "images", Holding(1), arrived=nothing, lost=nothing, joined=nothing)
+    starved = []
+    for clock[0] in (0.0, 0.4, 0.6, 0.7, 1.1, 30.0):
+        starved.append(thread._starved(0))
+    assert starved == [False, False, True, True, True, True]
+    assert not thread._starved(1)
