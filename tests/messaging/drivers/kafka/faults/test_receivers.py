@@ -48,20 +48,20 @@ async def kills(fleet, rounds=10):
     await fleet.receiver()
 
 
-async def freezes(fleet, rounds=4, *, late=True, patience=20.0):
+async def freezes(fleet, rounds=3, *, late=True, patience=20.0):
     """Receivers are frozen by SIGSTOP until the others have done all their work, and go on."""
     for _ in range(rounds):
-        await _stand_still(fleet, MESSAGES // rounds, patience, lambda one: one.freeze(), lambda one: one.wake())
+        await _stand_still(fleet, MESSAGES // rounds + 1, patience, lambda one: one.freeze(), lambda one: one.wake())
     if late:
         for worker in fleet.living():
             worker.end()
         await _ack_late(fleet)
 
 
-async def blocks(fleet, rounds=4, *, patience=20.0):
+async def blocks(fleet, rounds=3, *, patience=20.0):
     """The event loops of receivers are blocked until the others have done all their work, and go on."""
     for _ in range(rounds):
-        await _stand_still(fleet, MESSAGES // rounds, patience, lambda one: one.block(), lambda one: one.unblock())
+        await _stand_still(fleet, MESSAGES // rounds + 1, patience, lambda one: one.block(), lambda one: one.unblock())
 
 
 async def _stand_still(fleet, count, patience, stop, go_on):
@@ -96,14 +96,14 @@ async def _ack_late(fleet, count=1000):
     await fleet.receiver()
 
 
-async def rebalances(fleet, changes=12):
+async def rebalances(fleet, changes=10):
     """Receivers come and go while batches take longer than a rebalance waits for them."""
     slow = ("--work", "1.2", "--batch", "1000", "--max-in-flight", "3000", "--ack-deadline", "10")
     await fleet.receiver(*slow)
     await fleet.receiver(*slow)
     await fleet.joined()
     for _ in range(changes):
-        await fleet.fill(MESSAGES // changes + 1, doomed=10)
+        await fleet.fill(MESSAGES // changes, doomed=10)
         if len(fleet.living()) < 3 or (len(fleet.living()) < 5 and fleet.random.random() < 0.5):
             await fleet.receiver(*slow)
         else:
