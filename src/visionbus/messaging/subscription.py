@@ -309,7 +309,7 @@ class Subscription:
             over = [one for _, one in takewhile(lambda held: held[0] <= now(), self._in_flight.values())]
             try:
                 await self._take_back(self._held(over))
-            except MessagingError as error:
+            except (MessagingError, ValueError) as error:  # `ValueError`: a dead letter that the bus cannot carry
                 log.warning("what ran out of max_lease on %s cannot be taken back yet: %s", self.topic, error)
                 await asyncio.sleep(1.0)
 

@@ -20,7 +20,7 @@ def configuration():
 
 def subscription(configuration, exists):
     return KafkaSubscription(
-        configuration, "images", ack_deadline=45.0, prefetch=10, lost=lambda _: None, exists=exists
+        configuration, "images", ack_deadline=45.0, prefetch=10, prefetch_bytes=1, lost=lambda _: None, exists=exists
     )
 
 
@@ -109,7 +109,7 @@ class Truncated:
 
     def __init__(self):
         self.batches = [[Record(903), Record(-1001, Gone())], [Record(0), Record(1)]]
-        self.sought = []
+        self.assigned = []
 
     def poll(self, _):
         return self.batches[0].pop(0)
@@ -120,8 +120,11 @@ class Truncated:
     def get_watermark_offsets(self, _, timeout):
         return (0, 2)
 
-    def seek(self, partition):
-        self.sought.append(partition.offset)
+    def incremental_unassign(self, _):
+        pass
+
+    def incremental_assign(self, partitions):
+        self.assigned += [one.offset for one in partitions]
 
 
 def test_records_before_a_reset_do_not_hide_those_after_it():
@@ -131,7 +134,7 @@ def test_records_before_a_reset_do_not_hide_those_after_it():
     thread = ConsumerThread(configuration(), "images", holding, arrived=nothing, lost=nothing, joined=nothing)
     client = Truncated()
     thread._read(client, 10)
-    assert client.sought == [0]
+    assert client.assigned == [0]
     thread._read(client, 10)
     assert [one.message.data for one in holding.take(10)] == [b"0", b"1"]
 

@@ -82,6 +82,23 @@ def test_room_is_what_is_not_settled(holding):
     assert holding.room() == 8
 
 
+def test_ready_records_of_many_bytes_leave_no_room():
+    holding = Holding(10, max_bytes=3)
+    holding.assign(0, 0, "")
+    holding.add(records(0, 0, 1, 2))
+    assert holding.room() == 0
+    holding.take(1)
+    assert holding.room() == 7
+
+
+def test_few_partitions_leave_room_for_few(holding):
+    large = Holding(100_000)
+    assert large.room() == 1000
+    for number in range(4):
+        large.assign(number, 0, "")
+    assert large.room() == 4000
+
+
 def test_only_the_settled_prefix_is_committed(holding):
     holding.add(records(0, 0, 1, 2, 3))
     taken = holding.take(4)

@@ -78,7 +78,11 @@ def test_any_record_is_a_message_that_can_be_sent_on(data, key, headers):
     assert message_of(record_of(message)) == message
 
 
-@given(st.dictionaries(TEXT.filter(lambda name: not name.startswith("ce_")), st.binary(max_size=20), max_size=8))
+@given(
+    st.dictionaries(
+        TEXT.filter(lambda name: not name.startswith(("ce_", "visionbus-"))), st.binary(max_size=20), max_size=8
+    )
+)
 def test_headers_of_others_are_sent_on_as_they_were(headers):
     message = message_of(Record(b"", None, list(headers.items())))
     sent_on = headers_of(message.attributes)
@@ -122,6 +126,11 @@ def test_headers_that_the_client_library_cannot_give_are_left_out_with_a_warning
 def test_what_others_put_where_we_keep_uncarried_names_is_nothing(text):
     record = Record(b"", None, [("visionbus-attributes", text.encode("utf-8", "surrogateescape")), ("name", b"value")])
     assert message_of(record).attributes == {"name": "value"}
+
+
+@pytest.mark.parametrize("text", ['{"a": "x"}', '{"a\\u0000": "\\ud800"}', '{"a\\u0000": 1}', "[" * 100_000, "\\ud800"])
+def test_json_of_the_hostile_adds_no_attribute(text):
+    assert message_of(Record(b"", None, [("visionbus-attributes", text.encode())])).attributes == {}
 
 
 def test_names_with_a_nul_travel_as_json():

@@ -1,11 +1,15 @@
 """The offset tracker against a model that remembers everything."""
 
+import base64
+
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from visionbus.messaging.drivers.kafka import progress
 from visionbus.messaging.drivers.kafka.progress import MAX_METADATA, decode, encode
-from visionbus.messaging.drivers.kafka.tracker import MAX_SPAN, OffsetTracker
+from visionbus.messaging.drivers.kafka.tracker import MAX_SPAN, MAX_UNSETTLED, OffsetTracker
 
 
 def receive(tracker, *offsets):
@@ -70,16 +74,34 @@ def test_wide_span_blocks_until_half_of_it_is_left():
 
 def test_gaps_too_many_for_the_metadata_block_until_they_close():
     tracker = OffsetTracker(0, 0, "")
-    receive(tracker, *range(20_000))
-    for offset in range(1, 20_000, 2):
-        del tracker.unsettled[offset]
+    receive(tracker, *range(0, 500_000, 400))  # 1,250, long runs between them
     commit = tracker.due()
     assert len(commit.metadata) <= MAX_METADATA
     assert tracker.blocked(already=False)
-    for offset in range(0, 19_000, 2):
+    for offset in list(tracker.unsettled)[:-100]:
         del tracker.unsettled[offset]
     tracker.due()
     assert not tracker.blocked(already=True)
+
+
+def test_as_many_unsettled_as_a_commit_can_tell_block():
+    tracker = OffsetTracker(0, 0, "")
+    receive(tracker, *range(2 * MAX_UNSETTLED))
+    for offset in range(1, 2 * MAX_UNSETTLED, 2):
+        del tracker.unsettled[offset]
+    commit = tracker.due()
+    assert decode(commit.offset, commit.metadata)[-1] == (2 * MAX_UNSETTLED - 1, 2 * MAX_UNSETTLED)
+    assert tracker.blocked(already=False)
+
+
+def test_gaps_that_others_left_do_not_block_for_ever():
+    first = OffsetTracker(0, 0, "")
+    receive(first, *range(2 * MAX_UNSETTLED))
+    for offset in range(1, 2 * MAX_UNSETTLED, 2):
+        del first.unsettled[offset]
+    second = OffsetTracker(0, *first.due())
+    second.due()
+    assert not second.blocked(already=True)
 
 
 def test_expired_head_of_a_partition_is_skipped():
@@ -111,6 +133,12 @@ def test_ranges_survive_the_metadata(base, steps):
     assert text.isascii()
     assert decode(base, text) == ranges[:kept]
     assert kept == len(ranges) or len(text) > MAX_METADATA - 12
+
+
+@pytest.mark.parametrize("lengths", [[0, 5], [5, 0], [5, 2**62, 5, 2**62], [5, 2**70]])
+def test_metadata_of_the_hostile_is_no_progress(lengths):
+    packed = b"".join(progress._varint(length) for length in lengths)
+    assert decode(100, progress.PREFIX + base64.b64encode(packed).decode()) == []
 
 
 @given(st.text() | st.none() | st.text("vb1:AZaz09+/=").map(lambda text: "vb1:" + text))

@@ -168,15 +168,16 @@ class ConsumerThread(threading.Thread):
         while not self._holding.hurry:
             try:
                 low, high = client.get_watermark_offsets(partition, timeout=ANSWER)
-                self._lost(self._holding.begin_again(number, low))
-                client.seek(TopicPartition(self._topic, number, low))
             except KafkaException as failure:
                 log.warning("%s-%d: cannot ask for the earliest offset yet: %s", self._topic, number, failure)
                 self._wait(AGAIN)
-            else:
-                text = "%s-%d: what was to be read next is gone (%s); going on at %d, the earliest of up to %d"
-                log.warning(text, self._topic, number, error.str(), low, high)
-                return
+                continue
+            self._lost(self._holding.begin_again(number, low))
+            client.incremental_unassign([partition])  # librdkafka has stopped it, and seeks in no stopped one
+            client.incremental_assign([TopicPartition(self._topic, number, low)])
+            text = "%s-%d: what was to be read next is gone (%s); going on at %d, the earliest of up to %d"
+            log.warning(text, self._topic, number, error.str(), low, high)
+            return
 
     def _wait(self, seconds: float) -> None:
         """Do nothing for so long, unless the receiver closes."""
@@ -209,6 +210,9 @@ class ConsumerThread(threading.Thread):
         self._lost(self._holding.forget(self._holding.numbers()))
 
     def _on_assign(self, client: Client, partitions: list[TopicPartition]) -> None:
+        if self._holding.hurry:  # closing: who comes next shall have them, and brokers would not be heard now
+            client.incremental_assign([])
+            return
         committed = self._committed(client, partitions)
         for one in committed:
             known = one.offset >= 0
@@ -247,8 +251,9 @@ class ConsumerThread(threading.Thread):
         numbers = {one.partition for one in partitions}
         stands_still = time.monotonic() > self.alive_until
         self._holding.drain(numbers, 0.0 if stands_still else DRAIN)
-        commits = self._holding.commits(numbers)
-        self._give_up(numbers)
+        with self._holding.changed:  # no ack comes in between
+            commits = self._holding.commits(numbers)
+            self._give_up(numbers)
         self._commits.send_and_wait(client, commits)
         client.incremental_unassign(partitions)
 

@@ -86,6 +86,7 @@ class KafkaDriver(Driver):
             topic,
             ack_deadline=in_force,
             prefetch=prefetch,
+            prefetch_bytes=self._settings.prefetch_bytes,
             lost=lost,
             exists=lambda: self._admin.partitions(topic),
         )

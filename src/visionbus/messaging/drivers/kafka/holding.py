@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from visionbus.messaging.drivers.kafka.records import Record
 
+EACH = 1000  # records of a partition in memory, on average
 Tracker = OffsetTracker[Delivery]
 
 # A lease is one number: the assignment's epoch, the number of the hand-out, the offset. Objects would cost the garbage
@@ -35,10 +36,13 @@ class Holding:
     comes first, its lease has no effect afterwards. Methods may be called from any thread.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, max_bytes: int = 1 << 24) -> None:
+        """Hold so many records at most, of which those that are ready may have so many bytes of data."""
         self.changed = threading.Condition()  # reentrant, notified when there is more room; guards all that follows
         self.hurry = False  # waits for nothing any more: the receiver closes
         self._limit = limit
+        self._max_bytes = max_bytes
+        self._ready_bytes = 0
         self._trackers: dict[int, Tracker] = {}  # by partition
         self._epochs: dict[int, Tracker] = {}  # the same by epoch
         self._ready: deque[Delivery] = deque()
@@ -93,11 +97,15 @@ class Holding:
                 one = delivery(message_of(record), f"{number}-{offset}", self._published[1], 1, lease)
                 tracker.unsettled[offset] = one
                 ready.append(one)
+                self._ready_bytes += len(one.message.data)
             return len(ready) > before
 
     def room(self) -> int:
-        """Return how many more may be received."""
-        return self._limit - sum(len(tracker.unsettled) for tracker in self._trackers.values())
+        """Return how many more may be received: what is allowed, but no more than commits can tell of partitions."""
+        if self._ready_bytes >= self._max_bytes:
+            return 0
+        limit = min(self._limit, EACH * max(1, len(self._trackers)))
+        return limit - sum(len(tracker.unsettled) for tracker in self._trackers.values())
 
     def blocked(self, already: Collection[int]) -> set[int]:
         """Return the partitions that wait for their gaps to close."""
@@ -121,6 +129,7 @@ class Holding:
             self._ready = deque(one for one in self._ready if self._is_ours(one))
             self._delayed = [entry for entry in self._delayed if self._is_ours(entry[2])]
             heapq.heapify(self._delayed)
+            self._weigh()
             handed_out = [
                 one.lease
                 for number in numbers
@@ -156,8 +165,10 @@ class Holding:
             self._make_due_ready()
             if room >= len(self._ready):
                 taken, self._ready = list(self._ready), deque()
-                return taken
-            return [self._ready.popleft() for _ in range(room)]
+            else:
+                taken = [self._ready.popleft() for _ in range(room)]
+            self._weigh()
+            return taken
 
     def next_due(self) -> float:
         """Return the monotonic time at which the next delayed one is due; infinity without one."""
@@ -197,6 +208,9 @@ class Holding:
 
     def _is_ours(self, one: Delivery) -> bool:
         return self._epochs[cast("int", one.lease) >> _EPOCH].number not in self._withdrawn
+
+    def _weigh(self) -> None:
+        self._ready_bytes = sum(len(one.message.data) for one in self._ready)
 
     def _make_due_ready(self) -> None:
         now = time.monotonic()

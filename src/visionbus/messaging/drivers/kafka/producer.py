@@ -96,6 +96,9 @@ class Producer:
                 try:
                     client.produce(topic, data, key, -1, report, None, 0, headers)
                 except BufferError:
+                    if not len(client):  # all that it may hold is less than this one
+                        send.refuse(index, len(data))
+                        break
                     self._expect(send)
                     self._room.clear()
                     if self._ended:
@@ -209,6 +212,14 @@ class _Send:
         self._reported.append(index)
         if self.is_complete():
             self._finished(self)
+
+    def refuse(self, index: int, size: int) -> None:
+        """Take it that a message is too large for the producer."""
+        self.report(index, None, None)
+        cure = "raise rdkafka.queue.buffering.max.kbytes in the URL, or send less"
+        self.failures[index] = TooLargeError(
+            f"{self._doing} failed: {size:,} bytes are more than its queue holds: {cure}"
+        )
 
     def is_complete(self) -> bool:
         """Return whether the outcome of every message is known."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 PREFIX = "vb1:"
+MAX_OFFSET = 2**63 - 1
 MAX_METADATA = 4000  # characters; a stock broker takes 4,096 bytes, its own part aside
 
 
@@ -36,7 +37,7 @@ def encode(base: int, acked: Sequence[tuple[int, int]], limit: int = MAX_METADAT
 
 
 def decode(base: int, text: str | None) -> list[tuple[int, int]]:
-    """Return the ranges that `encode` wrote; none for what others wrote."""
+    """Return the ranges that `encode` wrote; none for what others wrote, also where it looks similar."""
     if not text or not text.startswith(PREFIX):
         return []
     try:
@@ -48,6 +49,8 @@ def decode(base: int, text: str | None) -> list[tuple[int, int]]:
     for gap, run in zip(lengths[::2], lengths[1::2], strict=False):
         start = base + gap
         base = start + run
+        if not (gap and run and base <= MAX_OFFSET):
+            return []
         ranges.append((start, base))
     return ranges
 

@@ -62,8 +62,12 @@ def headers_of(attributes: Mapping[str, str]) -> dict[str, str | bytes | None]:
 
 
 def _is_unicode(name: str) -> bool:
+    return _is_text(name, "strict")
+
+
+def _is_text(text: str, errors: str = "surrogateescape") -> bool:
     try:
-        name.encode()
+        text.encode("utf-8", errors)
     except UnicodeEncodeError:
         return False
     return True
@@ -112,7 +116,7 @@ def _uncarried(text: str) -> dict[str, str]:
         return {}
     if not isinstance(read, dict):
         return {}
-    return {name: value for name, value in read.items() if isinstance(value, str)}
+    return {name: value for name, value in read.items() if "\0" in name and isinstance(value, str) and _is_text(value)}
 
 
 def published(milliseconds: int) -> datetime:

@@ -19,6 +19,9 @@ SPREAD = 3.0  # seconds that a changed setting may take to come into force
 LOOK_AGAIN = 0.02  # seconds
 _TIMEOUT = "consumer.session.timeout.ms"
 _HEARTBEAT = "consumer.heartbeat.interval.ms"
+_ASSIGNMENT = (
+    "consumer.assignment.interval.ms"  # brokers from 4.3: receivers that come within it wait a heartbeat longer
+)
 
 
 async def classic(admin: Admin, wanted: float) -> float:
@@ -51,6 +54,8 @@ async def of_group(admin: Admin, group: str, wanted: float) -> float:
     asked = {_TIMEOUT: _milliseconds(timeout), _HEARTBEAT: _milliseconds(heartbeat)}
     try:
         settings = settings | await admin.group_settings(group)
+        if _ASSIGNMENT in settings:
+            asked[_ASSIGNMENT] = "0"
         if asked.items() <= settings.items():
             return timeout
         await admin.set_group(group, asked)

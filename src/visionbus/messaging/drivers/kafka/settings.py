@@ -240,7 +240,8 @@ def _allowed(setting: str) -> str:
 
 def _bootstrap(address: Address) -> str:
     servers = address.host.split(",")
-    if not all(_SERVER.fullmatch(server) for server in servers):
+    found = [_SERVER.fullmatch(server) for server in servers]
+    if not all(one and int((one[2] or ":9092")[1:]) <= 65_535 for one in found):
         # The host is not repeated: what stands before the / of a misplaced password is taken for one.
         raise ValueError("the kafka URL names no servers: write kafka://host:9092 or kafka://host:9092,host2:9092")
     if address.path.strip("/"):

@@ -37,6 +37,7 @@ class KafkaSubscription(DriverSubscription):
         *,
         ack_deadline: float,
         prefetch: int,
+        prefetch_bytes: int,
         lost: Callable[[Collection[Hashable]], None],
         exists: Callable[[], Awaitable[object]],
     ) -> None:
@@ -50,7 +51,7 @@ class KafkaSubscription(DriverSubscription):
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
         self._patience = ack_deadline  # seconds after which other receivers get what lies here and nobody asks for
-        self._holding = Holding(prefetch)
+        self._holding = Holding(prefetch, prefetch_bytes)
         self._thread = ConsumerThread(
             configuration,
             topic,

@@ -8,6 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from visionbus.messaging.drivers.kafka.progress import MAX_METADATA, decode, encode
 
+MAX_UNSETTLED = 1400  # offsets: as many gaps as the metadata of a commit can tell
 MAX_SPAN = 100_000  # offsets between the first unsettled one and the last received one: more wait on the broker
 CROWDED = MAX_METADATA * 7 // 8  # characters of metadata beyond which a partition waits for its gaps to close
 
@@ -75,7 +76,8 @@ class OffsetTracker(Generic[T]):
 
     def blocked(self, *, already: bool) -> bool:
         """Return whether to stop receiving for now; once it is so, until half of the limit is left (hysteresis)."""
-        return self.crowded or self.span >= (MAX_SPAN // 2 if already else MAX_SPAN)
+        part = 2 if already else 1
+        return self.crowded or len(self.unsettled) >= MAX_UNSETTLED // part or self.span >= MAX_SPAN // part
 
     def due(self) -> Commit | None:
         """Return what to commit; None if the last commit that was confirmed says it already."""
@@ -101,7 +103,8 @@ class OffsetTracker(Generic[T]):
                 ranges.append((start, end))
         metadata, kept = encode(base, ranges)
         # with a hysteresis: a little below the limit, new gaps would open as fast as old ones close
-        self.crowded = kept < len(ranges) or len(metadata) > (CROWDED // 2 if self.crowded else CROWDED)
+        limit = CROWDED // 2 if self.crowded else CROWDED
+        self.crowded = bool(unsettled) and (kept < len(ranges) or len(metadata) > limit)
         return Commit(base, metadata)
 
 
