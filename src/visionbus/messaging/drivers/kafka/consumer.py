@@ -165,7 +165,7 @@ class ConsumerThread(threading.Thread):
     def _resume_at_earliest(self, client: Client, partition: TopicPartition, error: KafkaError) -> None:
         """Go on with a partition whose next record is gone, as by retention; asking until a broker answers."""
         number = partition.partition
-        while not self._holding.hurry:
+        while not self._holding.hurry and number in self._holding.numbers():  # it may be taken away meanwhile
             try:
                 low, high = client.get_watermark_offsets(partition, timeout=ANSWER)
             except KafkaException as failure:
