@@ -3,7 +3,7 @@
 import uuid
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from visionbus.brokers.kafka import KafkaCluster
@@ -84,6 +84,14 @@ class Foreign:
             ended += sum(record.error() is not None for record in got)
         consumer.close()
         return sorted(records, key=lambda record: (record.partition(), record.offset()))
+
+    def committed(self, group, topic):
+        """Give what a group has committed, by partition."""
+        asked = ConsumerGroupTopicPartitions(
+            group, [TopicPartition(topic, number) for number in self.partitions(topic)]
+        )
+        answer = self.admin.list_consumer_group_offsets([asked])[group].result(PATIENCE)
+        return {one.partition: one.offset for one in answer.topic_partitions}
 
     def ends(self, topic):
         """Give the offsets that each partition's next record will have."""

@@ -47,17 +47,11 @@ async def drain(url, topic, subscription="workers", *, timeout=1.0):
     return contents
 
 
-def committed(foreign, group, topic):
-    asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for number in foreign.partitions(topic)])
-    answer = foreign.admin.list_consumer_group_offsets([asked])[group].result(30)
-    return [one.offset for one in answer.topic_partitions]
-
-
 def test_new_topics_have_the_partitions_that_the_url_says(kafka, foreign, topic):
     asyncio.run(declare(f"{kafka.url}?partitions=7&replication_factor=1", topic, "workers"))
     assert foreign.partitions(topic) == list(range(7))
     assert foreign.partitions(f"{topic}.workers.dead") == list(range(7))
-    assert committed(foreign, f"{topic}.workers", topic) == [0] * 7
+    assert foreign.committed(f"{topic}.workers", topic) == dict.fromkeys(range(7), 0)
 
 
 def test_new_topics_have_the_brokers_partitions_where_the_url_says_nothing(kafka, foreign, topic):
@@ -117,9 +111,9 @@ def test_verbatim_names_are_those_of_other_programs_groups(kafka, foreign, topic
         asyncio.run(drain(kafka.url, topic, group))
     url = f"{kafka.url}?names=verbatim"
     assert asyncio.run(drain(url, topic, group)) == [b"3", b"4"]
-    assert committed(foreign, group, topic) == [5]
+    assert foreign.committed(group, topic) == {0: 5}
     asyncio.run(declare(url, topic, f"ours-{topic}"))
-    assert committed(foreign, f"ours-{topic}", topic) == [5]
+    assert foreign.committed(f"ours-{topic}", topic) == {0: 5}
 
 
 def test_subscription_of_deleted_offsets_is_not_found(kafka, foreign, topic):

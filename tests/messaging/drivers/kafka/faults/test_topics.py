@@ -202,6 +202,9 @@ def test_aborted_records_are_never_received_and_commits_go_past_them(kafka, fore
     verdict = run(transactions(traffic, foreign))
     assert verdict.holds, verdict
     assert len(traffic.ledger.confirmed) == MESSAGES
+    last = {record.partition(): record.offset() for record in foreign.read(topic)}
+    committed = foreign.committed(f"{topic}.workers", topic)
+    assert all(committed[number] > offset for number, offset in last.items())
 
 
 def test_reading_what_is_not_committed_is_found_out(kafka, foreign, topic, seed, monkeypatch):
