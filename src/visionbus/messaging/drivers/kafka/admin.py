@@ -21,7 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init_
 )
 
 from visionbus.messaging.drivers.kafka.errors import Connection, cause, translated
-from visionbus.messaging.errors import ClosedError, MessagingError, NotFoundError, UnavailableError
+from visionbus.messaging.errors import AccessError, ClosedError, MessagingError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -44,6 +44,8 @@ _SOON = frozenset(
         "NOT_CONTROLLER",
         "NOT_COORDINATOR",
         "NOT_LEADER_FOR_PARTITION",
+        "_DESTROY_BROKER",  # a connection that broke while its answer was awaited, as is the next
+        "_TRANSPORT",
     }
 )
 _NO_NEWS = "UNKNOWN_TOPIC_OR_PART"  # what brokers say of a topic that they have not heard of yet
@@ -247,14 +249,14 @@ class Admin:
 
 
 async def _patiently(ask: Callable[[], Awaitable[T]], *, known: bool = False) -> T:
-    """Ask again while leaders and coordinators are being found, and news of a topic spread if it is `known`."""
+    """Ask again while leaders and coordinators are being found, and while news spread of a topic that is `known`."""
     begun = time.monotonic()
     while True:
         try:
             return await ask()
         except MessagingError as error:
             patience = SPREAD if cause(error) in _SOON else NEWS if known and cause(error) == _NO_NEWS else 0.0
-            if time.monotonic() > begun + patience:
+            if isinstance(error, AccessError) or time.monotonic() > begun + patience:
                 raise
         await asyncio.sleep(LOOK_AGAIN)
 

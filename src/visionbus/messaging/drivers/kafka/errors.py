@@ -42,6 +42,7 @@ _NAMES: dict[type[MessagingError], tuple[str, ...]] = {  # what is in none of th
     UnavailableError: (
         "KAFKA_STORAGE_ERROR",
         "_ALL_BROKERS_DOWN",
+        "_DESTROY_BROKER",
         "_MSG_TIMED_OUT",
         "_PURGE_INFLIGHT",
         "_PURGE_QUEUE",
