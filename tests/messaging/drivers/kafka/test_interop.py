@@ -131,8 +131,16 @@ def test_console_producer_puts_keys_on_the_partitions_where_we_put_them(kafka, f
 
 
 def test_messages_without_a_key_are_spread(kafka, foreign, topic):
+    """Those that leave together stay together, as with other clients."""
     foreign.create(topic, 4)
-    asyncio.run(send(kafka.url, topic, *[Message(b"%d" % number) for number in range(2000)]))
+
+    async def send_until_spread():
+        used = set()
+        async with connect(kafka.url) as bus:
+            while len(used) < 4:
+                used |= {name.partition("-")[0] for name in await bus.send(topic, *[Message(b"")] * 100)}
+
+    asyncio.run(send_until_spread())
     assert {record.partition() for record in foreign.read(topic)} == {0, 1, 2, 3}
 
 

@@ -21,6 +21,7 @@ class Traffic:
         self.topic = topic
         self.ledger = Ledger()
         self.random = random.Random(seed)
+        self.rejected = set()
         self.sent_again = set()
         self.pause_after = float("inf")  # received ones: then receivers ask for nothing more, until told to go on
         self.go_on = asyncio.Event()
@@ -93,14 +94,23 @@ class Traffic:
             self.ledger.acked.update(held)
             self.ledger.sound_acks.update(held)
             await asyncio.sleep(0)
-        with suppress(MessagingError):  # it stays in flight, and comes again
+        await self._reject(receiver, doomed)
+
+    async def _reject(self, receiver, doomed):
+        held = {name_of(one.message) for one in doomed if one.lease in receiver._in_flight}
+        try:
             await receiver.reject(*doomed, reason="doomed")
+        except MessagingError:
+            with suppress(MessagingError):  # what is nacked for the last time is sent, too
+                await receiver.nack(*doomed)
+        else:
+            self.rejected |= held
 
     async def settle_all(self, *receivers):
         """Wait until all is settled, or nothing new has come for a while; then stop these tasks."""
         now = asyncio.get_running_loop().time
         news, since = self._news, now()
-        while self.ledger.unacked() or self.ledger.doomed & self.ledger.confirmed - self.ledger.received:
+        while self.ledger.unacked() or self.ledger.doomed & self.ledger.confirmed - self.rejected:
             await asyncio.sleep(0.05)  # the receivers say nothing when they have done something
             if news != self._news:
                 news, since = self._news, now()
