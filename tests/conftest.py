@@ -1,5 +1,6 @@
 """What tests of all folders share: a real Kafka."""
 
+import logging
 import os
 from dataclasses import dataclass
 
@@ -24,6 +25,15 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "kafka" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was():
+    """Undo what a command that runs in this process sets: other tests read what is logged."""
+    logger = logging.getLogger("visionbus")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")
