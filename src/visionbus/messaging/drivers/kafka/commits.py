@@ -66,6 +66,8 @@ class Commits:
     def finish(self, client: Consumer) -> None:
         """Commit all that is new before leaving; after a rebalance if there is one, which takes no commits."""
         give_up = time.monotonic() + LEAVE
+        while self._on_its_way and time.monotonic() < give_up:  # librdkafka may send it again, after the last one
+            client.poll(GATHER)
         while reason := self._try(client, self._holding.commits()):
             if reason not in REBALANCING or time.monotonic() > give_up:
                 log.warning("what was acked last on %s may come again: %s", self._topic, reason)
