@@ -21,10 +21,15 @@ class ForeignKafka:
         return self.url.removeprefix("kafka://").partition("?")[0].rstrip("/")
 
 
+@pytest.hookimpl(trylast=True)  # when all are marked slow that are
 def pytest_collection_modifyitems(items):
     for item in items:
         if "kafka" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
+        if "kafka" in item.nodeid and item.get_closest_marker("slow"):
+            # Open: close to a rebalance, classic groups have repeated acks, about once in some hundred tests. A run again
+            # is told in the summary (R); what is broken fails three times.
+            item.add_marker(pytest.mark.flaky(reruns=2))
 
 
 @pytest.fixture(autouse=True)
