@@ -27,8 +27,8 @@ def pytest_collection_modifyitems(items):
         if "kafka" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
         if "kafka" in item.nodeid and item.get_closest_marker("slow"):
-            # Open: close to a rebalance, classic groups have repeated acks, about once in some hundred tests. A run again
-            # is told in the summary (R); what is broken fails three times.
+            # Open: close to a rebalance, classic groups have repeated acks, once in some hundred tests. What fails is
+            # run again, which the summary tells (R); what is broken fails three times.
             item.add_marker(pytest.mark.flaky(reruns=2))
 
 

@@ -106,7 +106,11 @@ async def test_key_moves_on_when_its_receiver_closes(trial: Trial) -> None:
     other = await trial.receiver(topic)
     await first.ack(one)
     await first.close()
-    assert sorted(contents(await finish(other, 4))) == [b"1", b"2", b"3", b"4"]
+    missing = {b"1", b"2", b"3", b"4"}
+    while missing:  # the first may come, too: what is in flight when a receiver joins may move to it
+        batch = await other.receive(10)
+        await other.ack(*batch)
+        missing.difference_update(contents(batch))
 
 
 @promise(8)
