@@ -94,16 +94,22 @@ def test_broker_that_goes_away_is_unavailable_and_back_it_serves_the_same_sender
             await bus.send(topic, Message(b"before"))
             loose_kafka.freeze(1)
             try:
-                for _ in range(2):
-                    begun = time.monotonic()
-                    with pytest.raises(UnavailableError, match="check that the brokers run"):
-                        await bus.send(topic, Message(b"meanwhile"), Message(b"too"))
-                    assert time.monotonic() - begun < 2 + MARGIN
+                with pytest.raises(UnavailableError, match="check that the brokers run"):
+                    await _until_refused(bus, topic, Message(b"meanwhile"), Message(b"too"))
+                begun = time.monotonic()
+                with pytest.raises(UnavailableError, match="check that the brokers run"):
+                    await bus.send(topic, Message(b"meanwhile"))
+                assert time.monotonic() - begun < 2 + MARGIN
             finally:
                 loose_kafka.thaw(1)
             await _until_sent(bus, topic, Message(b"after"))
 
     asyncio.run(use())
+
+
+async def _until_refused(bus, topic, *messages):
+    while True:  # the broker stands still a moment after it was told to
+        await bus.send(topic, *messages)
 
 
 async def _until_sent(bus, topic, message):

@@ -9,7 +9,7 @@ from ledger import Ledger
 from visionbus.messaging import Message, MessagingError, Retry, SendError, UnavailableError, connect
 
 BATCH = 200
-QUIET = 4.0  # seconds without any news after which what is still missing is lost
+QUIET = 3.0  # seconds without any news after which what is still missing is lost
 AGAIN = Retry(delay=0.05, max_delay=0.2)
 
 
