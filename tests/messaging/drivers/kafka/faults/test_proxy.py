@@ -52,7 +52,7 @@ async def traffic_in_storm(ports, seed, protocol, weather, messages=MESSAGES):
     async with asyncio.timeout(80), Proxy(advertised, broker, seed) as proxy:
         async with connect(url) as bus:
             await bus.declare(traffic.topic, "workers", "auditors")
-        receivers = [asyncio.create_task(traffic.receive(ack_deadline=6.0)) for _ in range(2)]
+        receivers = [asyncio.create_task(traffic.receive(ack_deadline=2.0)) for _ in range(2)]
         proxy.weather = weather
         await asyncio.gather(*(traffic.send(*range(first, messages, SENDERS)) for first in range(SENDERS)))
         proxy.weather = CALM

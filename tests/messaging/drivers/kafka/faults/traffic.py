@@ -9,7 +9,7 @@ from ledger import Ledger
 from visionbus.messaging import Message, MessagingError, Retry, SendError, UnavailableError, connect
 
 BATCH = 200
-QUIET = 3.0  # seconds without any news after which what is still missing is lost
+QUIET = 8.0  # seconds without any news after which what is still missing is lost: longer than any session
 AGAIN = Retry(delay=0.05, max_delay=0.2)
 
 
