@@ -26,6 +26,7 @@ pytestmark = pytest.mark.slow
 MESSAGES = 20_000
 ENOUGH = 8_000  # to find out what is broken
 SENDERS = 4
+SESSION = 2.0  # seconds
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +53,11 @@ async def traffic_in_storm(ports, seed, protocol, weather, messages=MESSAGES):
     async with asyncio.timeout(80), Proxy(advertised, broker, seed) as proxy:
         async with connect(url) as bus:
             await bus.declare(traffic.topic, "workers", "auditors")
-        receivers = [asyncio.create_task(traffic.receive(ack_deadline=2.0)) for _ in range(2)]
+        receivers = [asyncio.create_task(traffic.receive(ack_deadline=SESSION)) for _ in range(2)]
         proxy.weather = weather
         await asyncio.gather(*(traffic.send(*range(first, messages, SENDERS)) for first in range(SENDERS)))
         proxy.weather = CALM
-        await traffic.settle_all(*receivers)
+        await traffic.settle_all(*receivers, rest=2 * SESSION)  # what nobody could commit in time comes again
         verdict = await traffic.verdict(may_repeat=True)  # commits fail, too
         copies = Counter()
         async with connect(url) as bus, bus.subscribe(traffic.topic, "auditors") as auditor:

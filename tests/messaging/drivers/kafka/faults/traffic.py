@@ -106,22 +106,23 @@ class Traffic:
         else:
             self.rejected |= held
 
-    async def settle_all(self, *receivers):
-        """Wait until all is settled, or nothing new has come for a while; then stop these tasks."""
+    async def settle_all(self, *receivers, rest=0.0):
+        """Wait until all is settled, and no more has come for `rest` seconds; or nothing for long; stop these tasks."""
         now = asyncio.get_running_loop().time
         news, since = self._news, now()
-        while self.ledger.unacked() or self.ledger.doomed & self.ledger.confirmed - self.rejected:
+        while now() - since < (QUIET if self._is_awaited() else rest):
             await asyncio.sleep(0.05)  # the receivers say nothing when they have done something
             if news != self._news:
                 news, since = self._news, now()
-            if now() - since > QUIET:
-                break
             for receiver in receivers:
                 if receiver.done():
                     await receiver
         for receiver in receivers:
             receiver.cancel()
         await asyncio.gather(*receivers, return_exceptions=True)
+
+    def _is_awaited(self):
+        return self.ledger.unacked() or self.ledger.doomed & self.ledger.confirmed - self.rejected
 
     async def verdict(self, *, may_repeat=False, gone=frozenset()):
         """Look at what is left and at the dead letters; `gone`: what the broker has removed by itself."""
@@ -133,9 +134,10 @@ class Traffic:
 
     async def _remaining(self, topic, subscription):
         found = set()
-        async with connect(self.url) as bus, bus.subscribe(topic, subscription, max_in_flight=100_000) as receiver:
+        async with connect(self.url) as bus, bus.subscribe(topic, subscription) as receiver:
             while batch := await receiver.receive(1000, timeout=1.5):
                 found.update(name_of(one.message) for one in batch)
+                await receiver.ack(*batch)
         return found
 
 
