@@ -1,13 +1,16 @@
-"""What tests of all folders share: a real Kafka."""
+"""What tests of all folders share: a real Kafka, and Google's emulator of Pub/Sub."""
 
 import logging
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
 
+from visionbus.brokers.errors import InstallError
 from visionbus.brokers.kafka import KafkaCluster
 from visionbus.brokers.properties import QUICK
+from visionbus.brokers.pubsub import PROJECT, VARIABLE, PubsubEmulator
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,18 @@ class ForeignKafka:
         return self.url.removeprefix("kafka://").partition("?")[0].rstrip("/")
 
 
+@dataclass(frozen=True)
+class ForeignEmulator:
+    """The emulator that PUBSUB_EMULATOR_HOST names; it is not ours to kill."""
+
+    host: str
+    url: str = f"pubsub://{PROJECT}"
+
+
 @pytest.hookimpl(trylast=True)  # when all are marked slow that are
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "kafka" in getattr(item, "fixturenames", ()):
+        if {"kafka", "pubsub"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
         if any(word in item.nodeid for word in ("broker", "kafka")) and item.get_closest_marker("slow"):
             # Open: close to a rebalance, classic groups have repeated acks, once in some hundred tests. What fails is
@@ -49,3 +60,23 @@ def kafka():
         return
     with KafkaCluster(properties=QUICK) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def pubsub():
+    """One emulator for the whole session, which PUBSUB_EMULATOR_HOST names; or the one that it names already.
+
+    Where there is none to start, its tests are skipped with the sentence that says how to get it; in CI they fail.
+    """
+    if host := os.environ.get(VARIABLE):
+        yield ForeignEmulator(host)
+        return
+    with ExitStack() as closing:
+        try:
+            emulator = closing.enter_context(PubsubEmulator())
+        except InstallError as error:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(str(error))
+        closing.enter_context(pytest.MonkeyPatch.context()).setenv(VARIABLE, emulator.host)
+        yield emulator
