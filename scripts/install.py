@@ -22,8 +22,8 @@ CONSTRAINTS = ROOT / "constraints.txt"
 UV = ROOT / "scripts" / "uv.py"
 PROFILES = {  # what each needs: pairs of a flag and its value
     "demo": [],
-    "bench": ["--extra", "kafka", "--extra", "brokers", "--group", "bench"],
-    "test": ["--extra", "train", "--extra", "kafka", "--extra", "brokers", "--group", "dev"],
+    "bench": ["--extra", "kafka", "--extra", "pubsub", "--extra", "brokers", "--group", "bench"],
+    "test": ["--extra", "train", "--extra", "kafka", "--extra", "pubsub", "--extra", "brokers", "--group", "dev"],
 }
 
 

@@ -1,0 +1,16 @@
+"""`pubsub://`: Google Cloud Pub/Sub, by way of its official package's generated clients."""
+
+from importlib.util import find_spec
+
+from visionbus.messaging.errors import MissingExtraError
+
+
+def _is_installed() -> bool:
+    try:
+        return find_spec("google.pubsub_v1") is not None
+    except ModuleNotFoundError:  # no package of Google's at all
+        return False
+
+
+if not _is_installed():
+    raise MissingExtraError("pubsub:// needs google-cloud-pubsub: pip install 'visionbus[pubsub]'")

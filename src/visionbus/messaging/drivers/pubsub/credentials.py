@@ -1,0 +1,78 @@
+"""As whom Pub/Sub is asked: Google's credentials as the metadata of calls."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import google.auth
+from google.auth import impersonated_credentials
+from google.auth.credentials import with_scopes_if_required
+from google.auth.exceptions import GoogleAuthError
+from google.auth.transport.requests import Request
+from google.oauth2 import service_account
+
+from visionbus.messaging.drivers.pubsub.errors import Unauthorized
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+    from visionbus.messaging.drivers.pubsub.settings import PubsubSettings
+
+Metadata = tuple[tuple[str, str], ...]
+SCOPE = "https://www.googleapis.com/auth/pubsub"
+_IMPERSONATING = "https://www.googleapis.com/auth/cloud-platform"  # what making tokens for others takes
+_LIFE = 3600  # seconds, of a token for another
+
+
+class Authority:
+    """The credentials of one connection: found when first needed, renewed in a thread when a token is about to end."""
+
+    def __init__(self, settings: PubsubSettings) -> None:
+        self._settings = settings
+        self._credentials: Credentials | None = None
+        self._renewing = asyncio.Lock()
+
+    async def metadata(self) -> Metadata:
+        """Return what makes a call ours; nothing for the emulator. Raises `Unauthorized`."""
+        if self._settings.emulator:
+            return ()
+        if self._credentials is None or not self._credentials.valid:
+            async with self._renewing:
+                await asyncio.to_thread(self._renew)
+        headers: dict[str, str] = {}
+        if self._credentials is not None:
+            self._credentials.apply(headers)
+        return tuple((name.lower(), value) for name, value in headers.items())
+
+    def _renew(self) -> None:
+        try:
+            if self._credentials is None:
+                self._credentials = find(self._settings)
+            if not self._credentials.valid:
+                self._credentials.refresh(Request())
+        except GoogleAuthError as error:
+            raise Unauthorized(error) from None  # its other arguments may repeat what the token service was sent
+        except (OSError, ValueError) as error:
+            raise Unauthorized(GoogleAuthError(str(error))) from None
+
+
+def find(settings: PubsubSettings) -> Credentials:
+    """Return credentials: of the file that the URL names or of the usual places, acting for another if it says so.
+
+    The usual places are those of Google's libraries: GOOGLE_APPLICATION_CREDENTIALS, gcloud's, and the machine's own.
+    """
+    scope = _IMPERSONATING if settings.impersonate else SCOPE
+    if settings.credentials:
+        found, _ = google.auth.load_credentials_from_file(settings.credentials, scopes=[scope])
+    else:
+        found, _ = google.auth.default(scopes=[scope])
+    credentials: Credentials = with_scopes_if_required(found, [scope])
+    if isinstance(credentials, service_account.Credentials):
+        credentials = credentials.with_always_use_jwt_access(True)  # noqa: FBT003 (signed here: no token service is asked)
+    if not settings.impersonate:
+        return credentials
+    *delegates, target = settings.impersonate
+    return impersonated_credentials.Credentials(
+        credentials, target_principal=target, target_scopes=[SCOPE], delegates=delegates or None, lifetime=_LIFE
+    )

@@ -1,0 +1,87 @@
+"""The errors of gRPC and of Google's authentication, as those of messaging."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from google.auth.exceptions import GoogleAuthError, TransportError
+from grpc import RpcError, StatusCode
+
+from visionbus.messaging.errors import (
+    AccessError,
+    MessagingError,
+    NotFoundError,
+    SendError,
+    TooLargeError,
+    UnavailableError,
+)
+
+if TYPE_CHECKING:
+    from visionbus.messaging.message import Message
+
+# After which status the same call may succeed. Publishing: as Google's own client does it, but for CANCELLED, which is
+# our own doing. The others: what changes nothing or is harmless when done twice.
+RETRIED_PUBLISH = frozenset(
+    {
+        StatusCode.ABORTED,
+        StatusCode.DEADLINE_EXCEEDED,
+        StatusCode.INTERNAL,
+        StatusCode.RESOURCE_EXHAUSTED,
+        StatusCode.UNAVAILABLE,
+        StatusCode.UNKNOWN,
+    }
+)
+RETRIED_ADMIN = frozenset(
+    {StatusCode.ABORTED, StatusCode.DEADLINE_EXCEEDED, StatusCode.UNAVAILABLE, StatusCode.UNKNOWN}
+)
+RETRIED_ACK = RETRIED_PUBLISH  # acks, extensions and nacks: each may be repeated
+RETRIED_STREAM = RETRIED_PUBLISH | {StatusCode.CANCELLED}  # a stream that ended so is opened again
+
+_CLASSES: dict[StatusCode, type[MessagingError]] = {  # what is in none of these stays general
+    StatusCode.NOT_FOUND: NotFoundError,
+    StatusCode.PERMISSION_DENIED: AccessError,
+    StatusCode.UNAUTHENTICATED: AccessError,
+    **dict.fromkeys(RETRIED_STREAM, UnavailableError),
+}
+_CURES: dict[type[MessagingError], str] = {
+    NotFoundError: "declare it first (Bus.declare, or `visionbus bus declare`)",
+    AccessError: "check the credentials and the IAM roles",
+    TooLargeError: "send less",
+    UnavailableError: "check the network, the endpoint, and PUBSUB_EMULATOR_HOST where an emulator is meant",
+}
+
+
+class Unauthorized(Exception):  # noqa: N818 (never seen by users: it says what happened)
+    """Google's authentication gave no token; `retryable` says whether to ask it again."""
+
+    def __init__(self, error: GoogleAuthError) -> None:
+        super().__init__(str(error.args[0]) if error.args else type(error).__name__)
+        self.retryable = isinstance(error, TransportError) or error.retryable
+
+
+def status_of(error: Exception) -> StatusCode:
+    """Return the gRPC status of an error of a call; of one before the call, the status that stands for the same."""
+    if isinstance(error, Unauthorized):
+        return StatusCode.UNAVAILABLE if error.retryable else StatusCode.UNAUTHENTICATED
+    if isinstance(error, TimeoutError):
+        return StatusCode.DEADLINE_EXCEEDED
+    code: StatusCode = error.code() if isinstance(error, RpcError) else StatusCode.UNKNOWN
+    return code
+
+
+def translated(error: Exception, doing: str) -> MessagingError:
+    """Return the error of messaging for one of a call; `doing` says what failed, as in "sending to 'images'"."""
+    code = status_of(error)
+    cls = _CLASSES.get(code, MessagingError)
+    said = (error.details() if isinstance(error, RpcError) else str(error)) or code.value[1]
+    if code is StatusCode.INVALID_ARGUMENT and ("too large" in said or "exceed" in said):
+        cls = TooLargeError
+    cure = _CURES.get(cls)
+    return cls(f"{doing} failed: {said.rstrip('.')} ({code.name}){f': {cure}' if cure else ''}")
+
+
+def send_error(failures: list[tuple[Message, MessagingError]], total: int) -> MessagingError:
+    """Return what `send` raises: the error itself if all messages failed alike, else one that names each."""
+    if len(failures) == total and len({str(error) for _, error in failures}) == 1:
+        return failures[0][1]
+    return SendError(failures)

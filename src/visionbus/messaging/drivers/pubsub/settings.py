@@ -1,0 +1,178 @@
+"""The parameters of a `pubsub://` URL."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from visionbus.messaging.driver import Address
+
+PARAMETERS = frozenset(
+    {
+        "credentials",
+        "endpoint",
+        "expiration",
+        "filter",
+        "impersonate",
+        "linger",
+        "names",
+        "prefetch_bytes",
+        "retention",
+        "send_timeout",
+        "streams",
+    }
+)
+_FILE = "keep the key in a file, whose path is `credentials=` or GOOGLE_APPLICATION_CREDENTIALS"
+SECRETS = dict.fromkeys(("access_token", "api_key", "client_secret", "key", "private_key", "token"), _FILE)
+EMULATOR = "PUBSUB_EMULATOR_HOST"  # the environment variable by which Google's clients find an emulator, too
+
+ENDPOINT = "pubsub.googleapis.com:443"
+MINUTE, DAY = 60.0, 86_400.0  # seconds
+NEVER = 0.0  # expiration
+
+_PROJECT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]|:(?=[A-Za-z])){2,99}", re.ASCII)  # example.com:project, too
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]@]+)(:[0-9]{1,5})?")
+_ACCOUNT = re.compile(r"[^\s@,/?#]+@[^\s@,/?#]+")
+
+
+@dataclass(frozen=True, slots=True)
+class PubsubSettings:
+    """What a `pubsub://` URL and PUBSUB_EMULATOR_HOST say. It holds no secret, only where one is kept."""
+
+    project: str
+    emulator: str | None = None  # host:port, reached without TLS and credentials
+    endpoint: str = ENDPOINT  # host:port; a regional one keeps the messages of a key in order among several senders
+    credentials: str | None = None  # path of a service account's or of workload identity's file; None: the usual places
+    impersonate: tuple[str, ...] = ()  # service accounts, the last one is acted for, the others pass it on
+    verbatim_names: bool = False  # subscriptions are called by their bare name
+    streams: int = 8  # at most, of one receiver; under backlog it opens more than one
+    prefetch_bytes: int = 16 * 1024 * 1024  # read ahead by a receiver
+    send_timeout: float = 30.0  # seconds until an unconfirmed message is given up
+    linger: float = 0.0  # seconds that a message waits for company
+    retention: float = 7 * DAY  # seconds that new subscriptions keep what is not acked
+    expiration: float = NEVER  # seconds without a receiver after which a new subscription is removed
+    filter: str = ""  # of new subscriptions, in Pub/Sub's own language; the emulator ignores it
+
+    @classmethod
+    def parse(cls, address: Address) -> PubsubSettings:
+        """Take a URL apart; `ValueError` for what does not fit, naming the cure."""
+        given = address.parameters
+        settings = cls(
+            project=_project(address),
+            emulator=_emulator(),
+            endpoint=_endpoint(given),
+            credentials=given.get("credentials"),
+            impersonate=_impersonated(given),
+            verbatim_names=_verbatim(given),
+            streams=_integer(given, "streams", 8, 1, 64),
+            prefetch_bytes=_integer(given, "prefetch_bytes", 16 * 1024 * 1024, 1024, 2**40),
+            send_timeout=_seconds(given, "send_timeout", 30.0, 0.1, 86_400),
+            linger=_seconds(given, "linger", 0.0, 0.0, 60.0),
+            retention=_seconds(given, "retention", 7 * DAY, 10 * MINUTE, 31 * DAY),
+            expiration=_expiration(given),
+            filter=_filter(given),
+        )
+        if settings.linger >= settings.send_timeout:
+            raise ValueError(
+                f"linger={settings.linger:g} in the pubsub URL must be less than send_timeout={settings.send_timeout:g}"
+            )
+        if settings.expiration and settings.expiration < settings.retention:
+            raise ValueError(
+                f"expiration={settings.expiration:g} in the pubsub URL must be at least retention="
+                f"{settings.retention:g}: Pub/Sub wants that"
+            )
+        return settings
+
+    def topic_path(self, topic: str) -> str:
+        """Return Pub/Sub's name of a topic."""
+        return f"projects/{self.project}/topics/{topic}"
+
+    def subscription_path(self, topic: str, subscription: str) -> str:
+        """Return Pub/Sub's name of a subscription."""
+        name = subscription if self.verbatim_names else f"{topic}.{subscription}"
+        return f"projects/{self.project}/subscriptions/{name}"
+
+
+def _project(address: Address) -> str:
+    if not _PROJECT.fullmatch(address.host):
+        raise ValueError("the pubsub URL names no project: write pubsub://my-project")
+    if address.path.strip("/"):
+        raise ValueError("a pubsub URL has no path: topics are named in the calls, parameters stand behind a ?")
+    return address.host
+
+
+def _emulator() -> str | None:
+    host = os.environ.get(EMULATOR)
+    if host and not _HOST.fullmatch(host):
+        raise ValueError(f"{EMULATOR}={host!r} in the environment is no address: write host:port, or unset it")
+    return host or None
+
+
+def _endpoint(given: Mapping[str, str]) -> str:
+    value = given.get("endpoint", ENDPOINT)
+    found = _HOST.fullmatch(value)
+    if not found:
+        raise ValueError(
+            f"endpoint={value!r} in the pubsub URL: give a host, as in endpoint=europe-west1-pubsub.googleapis.com"
+        )
+    return value if found[2] else f"{value}:443"
+
+
+def _impersonated(given: Mapping[str, str]) -> tuple[str, ...]:
+    value = given.get("impersonate")
+    accounts = () if value is None else tuple(value.split(","))
+    for account in accounts:
+        if not _ACCOUNT.fullmatch(account):
+            raise ValueError(
+                f"impersonate={value!r} in the pubsub URL: give the e-mail address of a service account, "
+                "before it those that pass it on, with commas between"
+            )
+    return accounts
+
+
+def _verbatim(given: Mapping[str, str]) -> bool:
+    value = given.get("names")
+    if value not in (None, "verbatim"):
+        raise ValueError(f"names={value!r} in the pubsub URL; known: verbatim")
+    return value is not None
+
+
+def _expiration(given: Mapping[str, str]) -> float:
+    if given.get("expiration", "never") == "never":
+        return NEVER
+    return _seconds(given, "expiration", NEVER, DAY, 365 * DAY)
+
+
+def _filter(given: Mapping[str, str]) -> str:
+    value = given.get("filter", "")
+    if len(value.encode()) > 256:
+        raise ValueError("filter= in the pubsub URL has more than 256 bytes, which is all that Pub/Sub takes")
+    return value
+
+
+def _integer(given: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    value = given.get(name)
+    if value is None:
+        return default
+    if not re.fullmatch("[0-9]{1,13}", value) or not low <= int(value) <= high:
+        raise ValueError(f"{name}={value!r} in the pubsub URL: give a whole number from {low} to {high}")
+    return int(value)
+
+
+def _seconds(given: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
+    value = given.get(name)
+    if value is None:
+        return default
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not low <= seconds <= high:  # false for NaN
+        raise ValueError(f"{name}={value!r} in the pubsub URL: give seconds from {low:g} to {high:g}")
+    return seconds
