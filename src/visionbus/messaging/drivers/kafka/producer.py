@@ -21,11 +21,10 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError
     from confluent_kafka import Message as Record
 
+    from visionbus.messaging.drivers.kafka.records import Headers
     from visionbus.messaging.drivers.kafka.settings import KafkaSettings
     from visionbus.messaging.errors import MessagingError
     from visionbus.messaging.message import Message
-
-    _Record = tuple[bytes, bytes | None, dict[str, str | bytes | None]]
 
 POLL = 0.1  # seconds at a time that the thread waits for confirmations
 IDLE = 1.0  # seconds between looks at what librdkafka has to say when nothing is on its way
@@ -76,11 +75,11 @@ class Producer:
             self._client = None
 
     async def _attempt(self, topic: str, messages: Sequence[Message]) -> tuple[list[str], dict[int, MessagingError]]:
-        records = [(message.data, key_of(message), headers_of(message.attributes)) for message in messages]
+        headers = [headers_of(message.attributes) for message in messages]  # all, before any is handed over
         client = await self._started()
-        send = _Send(topic, len(records), self._finished)
+        send = _Send(topic, len(messages), self._finished)
         try:
-            await self._hand_over(client, topic, records, send)
+            await self._hand_over(client, messages, headers, send)
             self._expect(send)
             await send.done.wait()
         except asyncio.CancelledError:
@@ -88,13 +87,17 @@ class Producer:
             raise
         return send.ids, send.failures
 
-    async def _hand_over(self, client: Client, topic: str, records: Sequence[_Record], send: _Send) -> None:
+    async def _hand_over(
+        self, client: Client, messages: Sequence[Message], headers: Sequence[Headers], send: _Send
+    ) -> None:
         copied = 0
-        for index, (data, key, headers) in enumerate(records):
-            report = partial(send.report, index)
+        note = send.report
+        for index, message in enumerate(messages):
+            data = message.data
+            report = partial(note, index)
             while True:
                 try:
-                    client.produce(topic, data, key, -1, report, None, 0, headers)
+                    client.produce(send.topic, data, key_of(message), -1, report, None, 0, headers[index])
                 except BufferError:
                     if not len(client):  # all that it may hold is less than this one
                         send.refuse(index, len(data))
@@ -198,6 +201,7 @@ class _Send:
         self.failures: dict[int, MessagingError] = {}
         self.handed_over = 0
         self.done = asyncio.Event()
+        self.topic = topic
         self._doing = f"sending to {topic!r}"
         self._expected = count
         self._finished = finished
@@ -210,7 +214,7 @@ class _Send:
         elif record is not None:
             self.ids[index] = f"{record.partition()}-{record.offset()}"
         self._reported.append(index)
-        if self.is_complete():
+        if len(self._reported) >= self._expected:
             self._finished(self)
 
     def refuse(self, index: int, size: int) -> None:

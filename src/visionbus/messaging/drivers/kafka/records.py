@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from visionbus.messaging.message import OWN_PREFIX, Message, received_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    Headers = dict[str, str | bytes | None]  # as confluent-kafka takes them
 
 log = logging.getLogger(__name__)
 
@@ -37,32 +40,40 @@ def key_of(message: Message) -> bytes | None:
     return None if message.key is None else message.key.encode("utf-8", "surrogateescape")
 
 
-def headers_of(attributes: Mapping[str, str]) -> dict[str, str | bytes | None]:
+def headers_of(attributes: Mapping[str, str]) -> Headers:
     """Return the record's headers.
 
     Raises `ValueError` for a name that is no Unicode: what others sent so cannot be written by librdkafka.
     """
-    text = "\n".join((*attributes, *attributes.values()))
-    if text.isascii() and "\0" not in text and CLOUD_EVENT not in text:
-        return dict(attributes)  # librdkafka encodes them, faster than we do
-    headers: dict[str, str | bytes | None] = {}
+    try:  # what nearly all are
+        return {_header(name): value.encode() for name, value in attributes.items()}
+    except ValueError:
+        return _odd_headers_of(attributes)
+
+
+def _odd_headers_of(attributes: Mapping[str, str]) -> Headers:
+    headers: Headers = {}
     uncarried = {}
     for name, value in attributes.items():
         if "\0" in name:
             uncarried[name] = value
-        elif not _is_unicode(name):
-            raise ValueError(f"Kafka cannot carry an attribute's name that is not Unicode: {name!r}")
         else:
-            headers[CLOUD_EVENT_ON_KAFKA + name[3:] if name[:3] == CLOUD_EVENT else name] = value.encode(
-                "utf-8", "surrogateescape"
-            )
+            headers[_header(name)] = value.encode("utf-8", "surrogateescape")
     if uncarried:
         headers[UNCARRIED] = json.dumps(uncarried).encode()
     return headers
 
 
-def _is_unicode(name: str) -> bool:
-    return _is_text(name, "strict")
+@lru_cache(maxsize=1024)  # the same few names come with every message
+def _header(attribute: str) -> str:
+    if "\0" in attribute or not _is_text(attribute, "strict"):
+        raise ValueError(f"Kafka cannot carry an attribute's name that is not Unicode, or has a NUL: {attribute!r}")
+    return CLOUD_EVENT_ON_KAFKA + attribute[3:] if attribute[:3] == CLOUD_EVENT else attribute
+
+
+@lru_cache(maxsize=1024)
+def _attribute(header: str) -> str:
+    return CLOUD_EVENT + header[3:] if header[:3] == CLOUD_EVENT_ON_KAFKA else header
 
 
 def _is_text(text: str, errors: str = "surrogateescape") -> bool:
@@ -78,10 +89,7 @@ def message_of(record: Record) -> Message:
     try:
         key = record.key()
         headers = record.headers() or ()
-        attributes = {  # what nearly all are: in one pass, as receivers get many
-            (CLOUD_EVENT + name[3:] if name[:3] == CLOUD_EVENT_ON_KAFKA else name): value.decode()
-            for name, value in headers
-        }
+        attributes = {_attribute(name): value.decode() for name, value in headers}  # what nearly all are
         if UNCARRIED not in attributes:
             return received_message(record.value() or b"", key.decode() if key else None, attributes)
     except (AttributeError, SystemError, UnicodeDecodeError):
@@ -96,10 +104,7 @@ def _odd_message_of(record: Record) -> Message:
         place = f"{record.topic()} {record.partition()}-{record.offset()}"
         log.warning("record %s has a header whose name is not UTF-8: its headers are left out", place)
         headers = []
-    attributes = {
-        (CLOUD_EVENT + name[3:] if name.startswith(CLOUD_EVENT_ON_KAFKA) else name): _text(value or b"")
-        for name, value in headers
-    }
+    attributes = {_attribute(name): _text(value or b"") for name, value in headers}
     attributes |= _uncarried(attributes.pop(UNCARRIED, "{}"))
     return received_message(record.value() or b"", _text(record.key() or b""), attributes)
 
