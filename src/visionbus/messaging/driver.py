@@ -22,6 +22,7 @@ ENTRY_POINTS = "visionbus.messaging.drivers"  # the group by which others' drive
 _OWN = {
     "kafka": "visionbus.messaging.drivers.kafka:KafkaDriver",
     "memory": "visionbus.messaging.drivers.memory:MemoryDriver",
+    "pubsub": "visionbus.messaging.drivers.pubsub:PubsubDriver",
     "sqlite": "visionbus.messaging.drivers.sqlite:SQLiteDriver",
 }
 

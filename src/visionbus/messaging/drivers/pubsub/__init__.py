@@ -14,3 +14,7 @@ def _is_installed() -> bool:
 
 if not _is_installed():
     raise MissingExtraError("pubsub:// needs google-cloud-pubsub: pip install 'visionbus[pubsub]'")
+
+from visionbus.messaging.drivers.pubsub.driver import PubsubDriver  # noqa: E402 (what it imports is there now)
+
+__all__ = ["PubsubDriver"]

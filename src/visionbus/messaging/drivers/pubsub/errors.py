@@ -59,6 +59,9 @@ class Unauthorized(Exception):  # noqa: N818 (never seen by users: it says what 
         self.retryable = isinstance(error, TransportError) or error.retryable
 
 
+CALL_ERRORS = (RpcError, TimeoutError, Unauthorized)  # what a call raises
+
+
 def status_of(error: Exception) -> StatusCode:
     """Return the gRPC status of an error of a call; of one before the call, the status that stands for the same."""
     if isinstance(error, Unauthorized):

@@ -7,31 +7,51 @@ from typing import TYPE_CHECKING, Any
 
 from google.pubsub_v1 import types
 
-from visionbus.messaging.message import OWN_PREFIX, Message, delivery, received_message
+from visionbus.messaging.message import (
+    MAX_KEY_BYTES,
+    MAX_NAME_BYTES,
+    MAX_VALUE_BYTES,
+    OWN_PREFIX,
+    Message,
+    delivery,
+    received_message,
+)
 
 if TYPE_CHECKING:
     from visionbus.messaging.message import Delivery
 
-PubsubMessage = types.PubsubMessage.pb()  # the protobuf classes: the package's own wrappers cost several times as much
+PublishRequest = types.PublishRequest.pb()  # protobuf's own class: the package's wrapper costs several times as much
 EMPTY = OWN_PREFIX + "empty"  # Pub/Sub refuses a message without data and attributes: it gets this one
 MAX_ATTRIBUTES = 100
-_SURELY_SHORT = 64  # characters: at most 256 bytes
+_SURELY_SHORT = MAX_NAME_BYTES  # characters of a name or value that nobody needs to look at more closely
+_ODD = frozenset({"", "goog"})
 
 
-def pubsub_message(message: Message) -> Any:  # noqa: ANN401 (a protobuf message, which has no types)
-    """Return the protobuf message; `ValueError` for what was received from others and Pub/Sub cannot carry."""
+def check_carried(message: Message) -> None:
+    """Raise `ValueError` for a message that was received from others and that Pub/Sub cannot carry."""
     attributes = message.attributes
     if len(attributes) > MAX_ATTRIBUTES:
         raise ValueError(f"Pub/Sub cannot carry {len(attributes)} attributes, but {MAX_ATTRIBUTES}")
     for name, value in attributes.items():
-        if len(name) > _SURELY_SHORT or len(value) > _SURELY_SHORT or name[:4] == "goog" or not name:
+        if not (len(name) <= _SURELY_SHORT >= len(value) and name.isascii() and value.isascii()) or name[:4] in _ODD:
             _check_attribute(name, value)
+    if message.key and not (message.key.isascii() and len(message.key) <= MAX_KEY_BYTES):
+        _check_text("the key", message.key, MAX_KEY_BYTES)
+
+
+def encoded(message: Message) -> bytes:
+    """Return the protobuf serialisation of a PublishRequest that has this message alone, and no topic.
+
+    What protobuf says of repeated fields makes it useful: such serialisations one after the other are that of one
+    request with all their messages.
+    """
+    request = PublishRequest()
+    attributes = message.attributes
     if not message.data and not attributes:
         attributes = {EMPTY: "1"}
-    try:
-        return PubsubMessage(data=message.data, attributes=attributes, ordering_key=message.key or "")
-    except UnicodeEncodeError as error:
-        raise ValueError(f"Pub/Sub cannot carry text that is not Unicode: {error.object!r}") from None
+    request.messages.add(data=message.data, attributes=attributes, ordering_key=message.key or "")
+    data: bytes = request.SerializeToString()
+    return data
 
 
 def message_of(received: Any) -> Message:  # noqa: ANN401 (the same)
@@ -52,10 +72,16 @@ def delivery_of(received: Any, attempt: int, lease: object) -> Delivery:  # noqa
 
 
 def _check_attribute(name: str, value: str) -> None:
-    if not 1 <= len(name.encode(errors="replace")) <= 256 or name.startswith("goog"):
-        raise ValueError(
-            f"Pub/Sub cannot carry an attribute called {name[:40]!r}: "
-            "names have 1 to 256 bytes and do not begin with goog"
-        )
-    if len(value.encode(errors="replace")) > 1024:
-        raise ValueError(f"Pub/Sub cannot carry attribute {name[:40]!r}: its value has more than 1,024 bytes")
+    if not name or name.startswith("goog"):
+        raise ValueError(f"Pub/Sub cannot carry an attribute called {name[:40]!r}: it is empty, or begins with goog")
+    _check_text("an attribute's name", name, MAX_NAME_BYTES)
+    _check_text(f"the value of the attribute {name[:40]!r}", value, MAX_VALUE_BYTES)
+
+
+def _check_text(what: str, text: str, limit: int) -> None:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise ValueError(f"Pub/Sub cannot carry text that is not Unicode: {what}") from None
+    if size > limit:
+        raise ValueError(f"Pub/Sub cannot carry {what}: it has {size:,} bytes, more than {limit:,}")

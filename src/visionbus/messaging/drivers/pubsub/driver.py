@@ -1,0 +1,68 @@
+"""`pubsub://`: topics are Pub/Sub topics, subscriptions are Pub/Sub subscriptions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from visionbus.messaging.driver import Address, Driver
+from visionbus.messaging.drivers.pubsub.admin import Admin
+from visionbus.messaging.drivers.pubsub.connection import Connection
+from visionbus.messaging.drivers.pubsub.publisher import Publisher
+from visionbus.messaging.drivers.pubsub.settings import PARAMETERS, SECRETS, PubsubSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+
+    from visionbus.messaging.driver import DriverSubscription
+    from visionbus.messaging.message import Message
+
+
+class PubsubDriver(Driver):
+    """One project."""
+
+    parameters = PARAMETERS
+    secrets = SECRETS
+
+    def __init__(self, address: Address) -> None:
+        self._settings = PubsubSettings.parse(address)
+        self._connection = Connection(self._settings)
+        self._admin = Admin(self._connection, self._settings)
+        self._publisher = Publisher(self._connection, self._settings)
+
+    async def declare(self, topic: str, subscriptions: Mapping[str, str | None], *, create: bool) -> None:
+        await self._admin.declare(topic, subscriptions, create=create)
+
+    async def send(self, topic: str, messages: Sequence[Message]) -> list[str]:
+        return await self._publisher.send(topic, messages)
+
+    async def attach(
+        self,
+        topic: str,
+        subscription: str,
+        *,
+        ack_deadline: float,
+        prefetch: int,
+        lost: Callable[[Collection[Hashable]], None],
+    ) -> DriverSubscription:
+        from visionbus.messaging.drivers.pubsub.subscription import PubsubSubscription  # noqa: PLC0415
+
+        await self._admin.look_up(topic, subscription)
+        attached = PubsubSubscription(
+            self._connection,
+            self._settings.subscription_path(topic, subscription),
+            ack_deadline=ack_deadline,
+            prefetch=prefetch,
+            prefetch_bytes=self._settings.prefetch_bytes,
+            streams=self._settings.streams,
+            lost=lost,
+        )
+        try:
+            await attached.opened()
+        except BaseException:
+            await attached.close()
+            raise
+        return attached
+
+    async def close(self) -> None:
+        await self._publisher.close()
+        await self._connection.close()
