@@ -1,0 +1,186 @@
+"""Holding: what one receiver holds in memory, and until when it may believe that it holds it."""
+
+from __future__ import annotations
+
+import heapq
+import secrets
+from collections import deque
+from itertools import count
+from typing import TYPE_CHECKING, Any, cast
+
+from visionbus.messaging.drivers.pubsub.records import delivery_of
+from visionbus.messaging.message import delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
+    from visionbus.messaging.drivers.pubsub.acked import AckedIds
+    from visionbus.messaging.message import Delivery
+
+EXTENDED = 2 / 3  # of the ack deadline: what has less left is extended
+
+# A lease is one number, and what belongs to it lies in dictionaries: an object for each message would cost more than
+# all else that is done here.
+
+
+class Holding:
+    """Messages that were received and are not settled: ready to be handed out, handed out, or waiting to come again.
+
+    The broker names the hand-out of a message by an ack id, and takes the message back when its lease runs out, of
+    which it tells nobody: so the end of each lease is kept by the caller's own clock, which methods are given (`now`,
+    `due` and `ends`, in seconds), and what has run out is nobody's any more (`expire`).
+    """
+
+    def __init__(self, prefetch: int, prefetch_bytes: int, ack_deadline: float, acked: AckedIds) -> None:
+        """Want so many messages at most, of which those that are ready may have so many bytes of data."""
+        self._prefetch = prefetch
+        self._prefetch_bytes = prefetch_bytes
+        self._ack_deadline = ack_deadline
+        self._acked = acked
+        self._deliveries: dict[int, Delivery] = {}  # by lease, as the two that follow
+        self._ack_ids: dict[int, str] = {}
+        self._ends: dict[int, float] = {}
+        self._leases: dict[str, int] = {}  # by message id
+        self._ready: deque[Delivery] = deque()
+        self._ready_bytes = 0
+        self._delayed: list[tuple[float, int, Delivery]] = []  # a heap, by the time they are due
+        self._next_lease = count(secrets.randbits(48))  # leases of other receivers are none of ours
+        self._earliest = float("inf")  # no lease ends before
+        self._numbers = count()
+
+    def __len__(self) -> int:
+        return len(self._deliveries)
+
+    def room(self) -> int:
+        """Return how many more are wanted."""
+        return 0 if self._ready_bytes >= self._prefetch_bytes else max(0, self._prefetch - len(self._deliveries))
+
+    def lies_idle(self) -> bool:
+        """Return whether something is ready while nothing is handed out."""
+        return bool(self._ready) and len(self._deliveries) == len(self._ready) + len(self._delayed)
+
+    def next_due(self) -> float:
+        """Return when the next one is due that waits to come again; infinity without one."""
+        return self._delayed[0][0] if self._delayed else float("inf")
+
+    def add(self, received: Iterable[Any], ends: float) -> list[str]:
+        """Hold what a stream brought, with leases that end then; return the ack ids of repeats of what was acked.
+
+        What is held already stays as it is: the ack id that came last is the one that counts.
+        """
+        repeats = []
+        ack_ids, lease_ends, leases, deliveries = self._ack_ids, self._ends, self._leases, self._deliveries
+        size = 0
+        for one in received:
+            name = one.message.message_id
+            known = leases.get(name)
+            if known is not None:
+                ack_ids[known] = one.ack_id
+                lease_ends[known] = ends
+            elif name in self._acked:
+                repeats.append(one.ack_id)
+            else:
+                lease = next(self._next_lease)
+                leases[name] = lease
+                ack_ids[lease] = one.ack_id
+                lease_ends[lease] = ends
+                made = deliveries[lease] = delivery_of(one, 1, lease)
+                self._ready.append(made)
+                size += len(made.message.data)
+        self._ready_bytes += size
+        self._earliest = min(self._earliest, ends)
+        return repeats
+
+    def take(self, room: int, now: float) -> list[Delivery]:
+        """Hand out what is ready, at most so many, what has come due first."""
+        while self._delayed and self._delayed[0][0] <= now:
+            again = heapq.heappop(self._delayed)[2]
+            self._ready.appendleft(again)
+            self._ready_bytes += len(again.message.data)
+        if room >= len(self._ready):
+            taken, self._ready = list(self._ready), deque()
+            self._ready_bytes = 0
+        else:
+            taken = [self._ready.popleft() for _ in range(room)]
+            self._ready_bytes -= sum(len(one.message.data) for one in taken)
+        return taken
+
+    def settle(self, leases: Iterable[Hashable]) -> list[str]:
+        """Settle for good; return the ack ids to ack."""
+        found = []
+        names = []
+        for lease in leases:
+            one = self._deliveries.pop(cast("int", lease), None)
+            if one is not None:
+                found.append(self._forget(one))
+                names.append(one.id)
+        self._acked.add(names)
+        return found
+
+    def postpone(self, leases: Iterable[Hashable], due: float) -> None:
+        """Count an attempt, and hand out again from then on; the lease of this hand-out has no effect any more."""
+        for lease in leases:
+            one = self._deliveries.pop(cast("int", lease), None)
+            if one is None:
+                continue
+            ends = self._ends[cast("int", lease)]
+            ack_id = self._forget(one)
+            fresh = next(self._next_lease)
+            again = delivery(one.message, one.id, one.published, one.attempt + 1, fresh)
+            self._deliveries[fresh] = again
+            self._leases[one.id] = fresh
+            self._ack_ids[fresh] = ack_id
+            self._ends[fresh] = ends
+            heapq.heappush(self._delayed, (due, next(self._numbers), again))
+
+    def withdraw(self, leases: Iterable[Hashable]) -> list[str]:
+        """Hold these no more, nor what is ready of the same keys, which comes behind them; return their ack ids."""
+        given = [one for lease in leases if (one := self._deliveries.get(cast("int", lease)))]
+        keys = {one.message.key for one in given if one.message.key}
+        behind = [one for one in self._ready if one.message.key in keys] if keys else []
+        return self._drop(dict.fromkeys(cast("int", one.lease) for one in (*given, *behind)))
+
+    def withdraw_ready(self) -> list[str]:
+        """Hold no more what is ready; return the ack ids."""
+        return self._drop(dict.fromkeys(cast("int", one.lease) for one in self._ready))
+
+    def withdraw_all(self) -> list[str]:
+        """Hold nothing any more; return the ack ids, in the order in which the messages came."""
+        return self._drop(dict.fromkeys(sorted(self._deliveries)))
+
+    def expire(self, now: float) -> list[int]:
+        """Hold no more what has run out; return the leases that have no effect from now on."""
+        if now < self._earliest:
+            return []
+        over = dict.fromkeys(lease for lease, ends in self._ends.items() if ends <= now)
+        self._drop(over)
+        self._earliest = min(self._ends.values(), default=float("inf"))
+        return list(over)
+
+    def due(self, now: float) -> dict[int, str]:
+        """Return what is to be extended: leases with their ack ids."""
+        soon = now + EXTENDED * self._ack_deadline
+        return {lease: self._ack_ids[lease] for lease, ends in self._ends.items() if ends < soon}
+
+    def extended(self, leases: dict[int, str], ends: float) -> None:
+        """Note that these last until then; what was received anew meanwhile, under another ack id, is none of them."""
+        for lease, ack_id in leases.items():
+            if self._ack_ids.get(lease) == ack_id:
+                self._ends[lease] = ends
+
+    def _forget(self, one: Delivery) -> str:
+        """Forget all but the delivery itself; return the ack id."""
+        lease = cast("int", one.lease)
+        del self._leases[one.id]
+        del self._ends[lease]
+        return self._ack_ids.pop(lease)
+
+    def _drop(self, leases: dict[int, None]) -> list[str]:
+        """Hold these no more, whether ready, handed out or waiting."""
+        dropped = [self._forget(self._deliveries.pop(lease)) for lease in leases]
+        if dropped:
+            self._ready = deque(one for one in self._ready if one.lease not in leases)
+            self._ready_bytes = sum(len(one.message.data) for one in self._ready)
+            self._delayed = [entry for entry in self._delayed if entry[2].lease not in leases]
+            heapq.heapify(self._delayed)
+        return dropped

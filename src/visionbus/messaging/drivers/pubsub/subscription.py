@@ -1,0 +1,205 @@
+"""One receiver of a Pub/Sub subscription."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from visionbus.messaging.driver import DriverSubscription
+from visionbus.messaging.drivers.pubsub.acked import AckedIds
+from visionbus.messaging.drivers.pubsub.acks import A_CALL, Acks
+from visionbus.messaging.drivers.pubsub.holding import Holding
+from visionbus.messaging.drivers.pubsub.stream import Pull
+from visionbus.messaging.drivers.pubsub.streams import EACH, Streams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable, Sequence
+
+    from visionbus.messaging.drivers.pubsub.connection import Connection
+    from visionbus.messaging.errors import MessagingError
+    from visionbus.messaging.message import Delivery
+
+log = logging.getLogger(__name__)
+
+SHORTEST, LONGEST = 10.0, 600.0  # seconds: the ack deadlines that Pub/Sub takes
+TURNS = 8  # looks after leases within an ack deadline
+MAX_PATIENCE = 3600.0  # seconds
+OPEN = 5.0  # seconds that entering waits for the first stream
+FINISH = 2.0  # seconds that closing waits for the ends of the streams ...
+FLUSH = 3.0  # ... and for answers to what it says then
+
+
+class PubsubSubscription(DriverSubscription):
+    """Hands out what the streams have brought, and keeps the leases of all that is held."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        path: str,
+        *,
+        ack_deadline: float,
+        prefetch: int,
+        prefetch_bytes: int,
+        streams: int,
+        lost: Callable[[Collection[Hashable]], None],
+        acked: AckedIds | None = None,
+    ) -> None:
+        """Take the subscription's path; `acked` is what the bus remembers of it."""
+        self.ack_deadline = float(round(min(max(ack_deadline, SHORTEST), LONGEST)))
+        self._lost = lost
+        self._failure: MessagingError | None = None
+        self._closed = False
+        self._away = False  # the streams are ended, as nobody asks for messages
+        self._patience = self.ack_deadline  # seconds after which others get what lies here and nobody asks for
+        self._wanted_until = time.monotonic() + self._patience
+        self._changed = asyncio.Event()  # there may be something to hand out
+        self._room = asyncio.Event()
+        self._plenty = asyncio.Event()
+        self._opened = asyncio.Event()
+        self._prefetch = prefetch
+        self._holding = Holding(prefetch, prefetch_bytes, self.ack_deadline, AckedIds() if acked is None else acked)
+        self._acks = Acks(connection.call, path, full=max(1, min(prefetch // 4, A_CALL)), patience=self.ack_deadline)
+        most = max(1, min(streams, prefetch // EACH))
+        pull = Pull(
+            path,
+            self.ack_deadline,
+            most=-(-prefetch // most),
+            most_bytes=-(-prefetch_bytes // most),
+            received=self._receive,
+            unwanted=self._give_back,
+            room=self._room,
+            plenty=self._plenty,
+            opened=self._opened,
+        )
+        self._streams = Streams(connection, pull, most, self._fail)
+        self._look_for_room()
+        self._streams.start()
+        self._keeping = asyncio.create_task(self._keep())
+
+    async def opened(self) -> None:
+        """Wait for a moment for what keeps this receiver from receiving, and raise it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(OPEN):
+                await self._opened.wait()
+        self._check()
+
+    async def fetch(self, room: int, timeout: float | None) -> Sequence[Delivery]:
+        await asyncio.sleep(0)  # where messages never run out, the loop still turns
+        if self._away and not self._closed:
+            self._patience = min(self._patience * 2, MAX_PATIENCE)  # whoever asks seldom shall find something one day
+            self._away = False
+            self._streams.start()
+        self._wanted_until = float("inf")
+        try:
+            return await self._fetch(room, float("inf") if timeout is None else time.monotonic() + timeout)
+        finally:
+            self._wanted_until = time.monotonic() + self._patience
+
+    async def _fetch(self, room: int, ends: float) -> Sequence[Delivery]:
+        while not self._closed:
+            self._changed.clear()
+            now = time.monotonic()
+            self._expire(now)
+            if taken := self._holding.take(room, now):
+                self._look_for_room()
+                return taken
+            self._check()
+            if now >= ends:
+                break
+            self._streams.hungry(len(self._holding))
+            wait = min(ends, self._holding.next_due()) - now
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if wait == float("inf") else max(wait, 0.001)):
+                    await self._changed.wait()
+        return []
+
+    async def ack(self, leases: Collection[Hashable]) -> None:
+        self._expire(time.monotonic())
+        self._acks.ack(self._holding.settle(leases))
+        self._look_for_room()
+
+    async def nack(self, leases: Collection[Hashable], delay: float) -> None:
+        now = time.monotonic()
+        self._expire(now)
+        self._holding.postpone(leases, now + delay)
+        self._changed.set()
+
+    async def release(self, leases: Collection[Hashable]) -> None:
+        self._expire(time.monotonic())
+        self._acks.give_back(self._holding.withdraw(leases))
+        self._look_for_room()
+
+    async def close(self) -> None:
+        self._closed = True
+        self._changed.set()
+        self._keeping.cancel()
+        self._acks.send()
+        await self._streams.finish(FINISH)
+        self._expire(time.monotonic())
+        self._acks.give_back(self._holding.withdraw_all())
+        await self._acks.flush(FLUSH)
+
+    def _receive(self, received: Any, since: float) -> None:  # noqa: ANN401 (a protobuf list)
+        now = time.monotonic()
+        self._expire(now)
+        self._acks.ack(self._holding.add(received, since + self.ack_deadline))
+        self._look_for_room()
+        self._changed.set()
+        if self._plenty.is_set():
+            self._streams.count(len(received), now)
+
+    def _give_back(self, received: Any) -> None:  # noqa: ANN401 (a protobuf list)
+        self._acks.give_back([one.ack_id for one in received])
+
+    def _expire(self, now: float) -> None:
+        """Lose what our own clock says is over: the broker does not tell."""
+        if over := self._holding.expire(now):
+            log.warning("the leases of %d messages ran out: others get them", len(over))
+            self._lost(over)
+            self._look_for_room()
+
+    def _look_for_room(self) -> None:
+        room = 0 if self._acks.overdue else self._holding.room()
+        (self._room.set if room > 0 else self._room.clear)()
+        (self._plenty.set if 2 * room >= self._prefetch else self._plenty.clear)()
+
+    def _check(self) -> None:
+        if self._failure:
+            raise self._failure
+
+    def _fail(self, failure: MessagingError) -> None:
+        self._failure = failure
+        self._opened.set()
+        self._changed.set()
+
+    async def _keep(self) -> None:
+        """Extend leases, and look after the streams, for as long as the receiver is open."""
+        while True:
+            await asyncio.sleep(self.ack_deadline / TURNS)
+            now = time.monotonic()
+            self._expire(now)
+            self._look_for_room()
+            await self._extend()
+            await self._streams.keep_alive()
+            if now > self._wanted_until and self._holding.lies_idle():
+                await self._go_away()
+
+    async def _extend(self) -> None:
+        due = list(self._holding.due(time.monotonic()).items())
+        for start in range(0, len(due), A_CALL):
+            leases = dict(due[start : start + A_CALL])
+            sent = time.monotonic()
+            if await self._acks.extend(list(leases.values()), self.ack_deadline):
+                self._expire(time.monotonic())  # what had run out before the answer came was not extended
+                self._holding.extended(leases, sent + self.ack_deadline)
+
+    async def _go_away(self) -> None:
+        """Let others have what lies here, until somebody asks for it again."""
+        log.warning("nobody receives: what was read ahead is given back")
+        self._away = True
+        await self._streams.finish(FINISH)
+        self._acks.give_back(self._holding.withdraw_ready())
+        self._look_for_room()
