@@ -9,11 +9,11 @@ from visionbus.messaging.drivers.pubsub.admin import Admin
 from visionbus.messaging.drivers.pubsub.connection import Connection
 from visionbus.messaging.drivers.pubsub.publisher import Publisher
 from visionbus.messaging.drivers.pubsub.settings import PARAMETERS, SECRETS, PubsubSettings
+from visionbus.messaging.drivers.pubsub.subscription import PubsubSubscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 
-    from visionbus.messaging.driver import DriverSubscription
     from visionbus.messaging.message import Message
 
 
@@ -43,9 +43,7 @@ class PubsubDriver(Driver):
         ack_deadline: float,
         prefetch: int,
         lost: Callable[[Collection[Hashable]], None],
-    ) -> DriverSubscription:
-        from visionbus.messaging.drivers.pubsub.subscription import PubsubSubscription  # noqa: PLC0415
-
+    ) -> PubsubSubscription:
         await self._admin.look_up(topic, subscription)
         attached = PubsubSubscription(
             self._connection,
