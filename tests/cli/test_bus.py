@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from visionbus.messaging import Message, Retry, connect_blocking
+from visionbus.messaging import Message, Retry, TooLargeError, connect_blocking
+from visionbus.messaging.drivers.memory import MemoryDriver
 
 pytestmark = pytest.mark.timeout(30)  # a --count or --timeout that is not heeded would have it wait for ever
 URL = "memory://"
@@ -205,6 +206,24 @@ def test_redriven_letters_are_the_originals_again(run, topic):
     assert {one["key"] for one in again} == {"k"}
     assert again[0]["attributes"] == {"colour": "red"}
     assert run("bus", "dead-letters", topic, "workers", "--timeout", "0", "--bus", URL).lines == []
+
+
+def test_letters_without_their_data_are_not_sent_again(run, topic, monkeypatch):
+    taking = MemoryDriver.send
+
+    async def send(driver, name, messages):
+        if name.endswith(".dead") and any(message.data == b"xxx" for message in messages):
+            raise TooLargeError("the broker takes less")
+        return await taking(driver, name, messages)
+
+    monkeypatch.setattr(MemoryDriver, "send", send)
+    given_up(topic, b"xxx")
+    given_up(topic, b"y")
+    redriven = run("bus", "dead-letters", topic, "workers", "--redrive", "--timeout", "0", "--bus", URL)
+    assert redriven.lines[-1] == "sent again 1"
+    assert "1 stay" in redriven.err
+    assert [one["data"] for one in receive(run, topic, "--json").document] == ["y"]
+    assert len(run("bus", "dead-letters", topic, "workers", "--timeout", "0", "--bus", URL).lines) == 1
 
 
 def test_purged_letters_are_gone(run, topic):

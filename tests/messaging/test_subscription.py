@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from visionbus.messaging import Bus, ClosedError, Message, Retry, SendError, UnavailableError, connect
+from visionbus.messaging import Bus, ClosedError, Message, Retry, SendError, TooLargeError, UnavailableError, connect
+from visionbus.messaging.dead_letters import original
 from visionbus.messaging.driver import Address
 from visionbus.messaging.drivers.memory import MemoryDriver
 
@@ -88,6 +89,44 @@ def test_only_those_whose_dead_letters_are_confirmed_are_acked(topic):
             return await left(bus, topic)
 
     assert asyncio.run(main()) == [b"0", b"3", b"4", b"5"]
+
+
+def first_two_are_too_large(messages):
+    return SendError([(message, TooLargeError("over the broker's limit")) for message in messages[:2]])
+
+
+def all_are_too_large(messages):
+    return TooLargeError("over the broker's limit")
+
+
+@pytest.mark.parametrize(("failure", "large"), [(first_two_are_too_large, 2), (all_are_too_large, 3)])
+def test_dead_letter_that_is_too_large_for_the_broker_goes_without_its_data(topic, failure, large):
+    async def main():
+        async with Bus(Failing(failure)) as bus:
+            receiver, taken = await receiving(bus, topic, 3)
+            await receiver.reject(*taken, reason="bad")
+            await receiver.close()
+            async with bus.subscribe(f"{topic}.workers.dead", "dead-letters") as letters:
+                return await left(bus, topic), [one.message for one in await letters.receive(10)]
+
+    remaining, letters = asyncio.run(main())
+    assert remaining == []
+    assert [(one.data, one.attributes["visionbus-data-left-out"]) for one in letters] == [(b"", "1")] * large
+    with pytest.raises(ValueError, match=f"in the topic {topic}"):
+        original(letters[0])
+
+
+def test_dead_letter_that_is_too_large_even_without_its_data_leaves_its_message_in_flight(topic):
+    async def main():
+        driver = Failing(all_are_too_large, all_are_too_large)
+        async with Bus(driver) as bus:
+            receiver, taken = await receiving(bus, topic, 2)
+            with pytest.raises(SendError, match="limit"):
+                await receiver.reject(*taken, reason="bad")
+            await receiver.close()
+            return driver.letters, await left(bus, topic)
+
+    assert asyncio.run(main()) == ([], [b"0", b"1"])
 
 
 def test_last_nack_fails_as_its_dead_letter_does(topic):

@@ -17,12 +17,14 @@ SOURCE_SUBSCRIPTION = OWN_PREFIX + "source-subscription"
 SOURCE_ID = OWN_PREFIX + "source-id"
 ATTEMPTS = OWN_PREFIX + "attempts"
 PUBLISHED = OWN_PREFIX + "published"
+LEFT_OUT = OWN_PREFIX + "data-left-out"  # how many bytes, where the broker takes no dead letter with them
 
 
-def dead_letter(delivery: Delivery, topic: str, subscription: str, reason: str) -> Message:
+def dead_letter(delivery: Delivery, topic: str, subscription: str, reason: str, *, with_data: bool = True) -> Message:
     """Return the dead letter of a delivery: its data, key and attributes, and six more attributes.
 
-    The reason is cut to 1,024 bytes of UTF-8; `visionbus-published` is the original's time in ISO 8601.
+    The reason is cut to 1,024 bytes of UTF-8; `visionbus-published` is the original's time in ISO 8601. Without its
+    data, `visionbus-data-left-out` says how many bytes that were.
     """
     message = delivery.message
     attributes = {
@@ -34,11 +36,19 @@ def dead_letter(delivery: Delivery, topic: str, subscription: str, reason: str) 
         ATTEMPTS: str(delivery.attempt),
         PUBLISHED: delivery.published.isoformat(),
     }
-    return received_message(message.data, message.key, attributes)
+    if with_data:
+        return received_message(message.data, message.key, attributes)
+    return received_message(b"", message.key, attributes | {LEFT_OUT: str(len(message.data))})
 
 
 def original(letter: Message) -> Message:
-    """Return the message that a dead letter was made from, to be sent again."""
+    """Return the message that a dead letter was made from, to be sent again; `ValueError` if its data was left out."""
+    if size := letter.attributes.get(LEFT_OUT):
+        told = letter.attributes
+        raise ValueError(
+            f"the dead letter of {told.get(SOURCE_ID)} came without its {size} bytes of data, which were more than the "
+            f"broker took: they are in the topic {told.get(SOURCE_TOPIC)}, for as long as the broker retains them"
+        )
     return received_message(letter.data, letter.key, without_own(letter.attributes))
 
 

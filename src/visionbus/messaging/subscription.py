@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Self
 
 from visionbus.messaging.dead_letters import dead_letter, stripped
-from visionbus.messaging.errors import ClosedError, MessagingError, NotFoundError, SendError
+from visionbus.messaging.errors import ClosedError, MessagingError, NotFoundError, SendError, TooLargeError
 from visionbus.messaging.names import dead_letter_topic, topic_fault
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from visionbus.messaging.driver import Driver, DriverSubscription
-    from visionbus.messaging.message import Delivery
+    from visionbus.messaging.message import Delivery, Message
     from visionbus.messaging.retry import Retry
 
 log = logging.getLogger(__name__)
@@ -279,25 +279,38 @@ class Subscription:
             self._ready.pop(lease, None)
         self._settled(leases)
 
-    async def _dead_letter(self, deliveries: list[Delivery], reason: str) -> None:
-        """Publish dead letters, then ack what they were made of; what the broker did not confirm stays in flight."""
+    async def _dead_letter(self, deliveries: list[Delivery], reason: str, *, with_data: bool = True) -> None:
+        """Publish dead letters, then ack what they were made of; what the broker did not confirm stays in flight.
+
+        A dead letter is larger than its original: where it is too large for the broker, it goes without its data.
+        """
         if not (deliveries and self._dead_topic):
             return
-        letters = [dead_letter(one, self.topic, self.name, reason) for one in deliveries]
-        unconfirmed: set[int] = set()
-        failure = None
+        letters = [dead_letter(one, self.topic, self.name, reason, with_data=with_data) for one in deliveries]
         self._dead_lettering.update(one.lease for one in deliveries)
         try:
-            await self._driver.send(self._dead_topic, letters)
-        except SendError as error:
-            failure = error
-            unconfirmed = {id(letter) for letter, _ in error.unconfirmed}
+            failures = await self._failures(self._dead_topic, letters)
         finally:
             self._dead_lettering.difference_update(one.lease for one in deliveries)
-        done = [one for one, letter in zip(deliveries, letters, strict=True) if id(letter) not in unconfirmed]
-        await self.ack(*done)
-        if failure:
-            raise failure
+        made = list(zip(deliveries, letters, strict=True))
+        await self.ack(*(one for one, letter in made if id(letter) not in failures))
+        if with_data and (large := [one for one, letter in made if _is_too_large(failures.get(id(letter)))]):
+            text = "%d dead letters are too large for the broker and go without their data, which stays in %s"
+            log.warning(text, len(large), self.topic)
+            await self._dead_letter(large, reason, with_data=False)
+            failures = {letter: failure for letter, failure in failures.items() if not _is_too_large(failure)}
+        if failures:
+            raise SendError([(letter, failures[id(letter)]) for letter in letters if id(letter) in failures])
+
+    async def _failures(self, topic: str, letters: list[Message]) -> dict[int, MessagingError]:
+        """Send, and return by the identity of its letter what failed; raises what all failed for, unless by size."""
+        try:
+            await self._driver.send(topic, letters)
+        except TooLargeError as error:
+            return {id(letter): error for letter in letters}
+        except SendError as error:
+            return {id(letter): failure for letter, failure in error.unconfirmed}
+        return {}
 
     async def _expire(self) -> None:
         """Take back what is not settled within `max_lease`, for as long as the subscription is open."""
@@ -322,3 +335,7 @@ class Subscription:
         self._settled(again)
         reason = f"given up: the last of {self._retry.max_attempts} attempts took over {self._flow.max_lease:g} s"
         await self._dead_letter([one for one in over if self._is_last(one)], reason)
+
+
+def _is_too_large(failure: MessagingError | None) -> bool:
+    return isinstance(failure, TooLargeError)

@@ -57,11 +57,14 @@ def list_dead_letters(
         connection.subscribe(letters_topic, DEAD_LETTERS, max_in_flight=count) as receiver,
     ):
         letters = [one for batch in batches(receiver, count, timeout) for one in batch]
+        done = 0
         for start in range(0, len(letters) if redrive or purge else 0, BATCH):
             batch = letters[start : start + BATCH]
             if redrive:
+                batch = [one for one in batch if dead_letters.LEFT_OUT not in one.message.attributes]
                 connection.send(topic, *(dead_letters.original(one.message) for one in batch))
             receiver.ack(*batch)
+            done += len(batch)
     if as_json:
         print_json([document(one) | _story(one) for one in letters])
         return
@@ -72,7 +75,9 @@ def list_dead_letters(
             f"from {story['source_id']}: {one_line(str(story['reason']))}"
         )
     if redrive or purge:
-        click.echo(f"{'sent again' if redrive else 'removed'} {len(letters)}")
+        click.echo(f"{'sent again' if redrive else 'removed'} {done}")
+    if redrive and done < len(letters):
+        click.echo(f"{len(letters) - done} stay: their data was left out, being more than the broker took", err=True)
 
 
 def _story(letter: Delivery) -> dict[str, str | int | None]:
