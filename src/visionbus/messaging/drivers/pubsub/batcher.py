@@ -62,7 +62,8 @@ class Batcher(Generic[T]):
         for item in items:
             queue.items.append(item)
             queue.size += item[1]
-        self._schedule(lane, queue, now)
+        if self._may_go(lane, queue):
+            self._linger_or_go(lane, queue, now)
 
     def take(self, now: float) -> Batch[T] | None:
         """Return a batch that is to go now, oldest lanes first; None if there is none."""
@@ -79,16 +80,17 @@ class Batcher(Generic[T]):
         queue.is_ready = False
         items, size = self._cut(queue)
         queue.under_way += 1
-        self._schedule(lane, queue, now)
+        if self._may_go(lane, queue):
+            self._make_ready(lane, queue)
         return Batch(lane, items, size)
 
-    def done(self, lane: Lane, now: float) -> None:
+    def done(self, lane: Lane) -> None:
         """Note that a batch is no longer on its way, whatever became of it."""
         queue = self._queues[lane]
         queue.under_way -= 1
-        if queue.items:
-            self._schedule(lane, queue, now)
-        elif not queue.under_way:
+        if self._may_go(lane, queue) and queue.due is None:
+            self._make_ready(lane, queue)  # it has waited for this one: that was lingering enough
+        elif not (queue.items or queue.under_way):
             del self._queues[lane]
 
     def drop(self, lane: Lane) -> list[tuple[T, int]]:
@@ -118,12 +120,11 @@ class Batcher(Generic[T]):
             return self._queues[lane].due
         return None
 
-    def _schedule(self, lane: Lane, queue: _Queue[T], now: float) -> None:
-        """Have a lane wait for its turn, or linger, if it has anything that may go."""
-        if not queue.items or queue.is_ready or queue.under_way >= (UNKEYED if lane.key is None else 1):
-            return
-        full = len(queue.items) >= self._max_count or queue.size >= self._max_bytes
-        if not self._linger or full or queue.under_way:  # behind one of its own it has waited already
+    def _may_go(self, lane: Lane, queue: _Queue[T]) -> bool:
+        return bool(queue.items) and not queue.is_ready and queue.under_way < (UNKEYED if lane.key is None else 1)
+
+    def _linger_or_go(self, lane: Lane, queue: _Queue[T], now: float) -> None:
+        if not self._linger or len(queue.items) >= self._max_count or queue.size >= self._max_bytes:
             self._make_ready(lane, queue)
         elif queue.due is None:
             queue.due = now + self._linger

@@ -156,7 +156,7 @@ class Publisher:
             self._fail(items, gone)
             raise
         finally:
-            self._batcher.done(batch.lane, time.monotonic())
+            self._batcher.done(batch.lane)
             self._calls.discard(asyncio.current_task())  # so that the next may start
             self._free(batch.size)
             self._pump_soon()
