@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Sequence
 
 REMEMBERED = 10_000  # at least, and at most twice as many
 
@@ -23,13 +23,16 @@ class AckedIds:
         self._young: set[str] = set()
         self._old: set[str] = set()
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._young or name in self._old
+    def among(self, names: Sequence[str]) -> set[str]:
+        """Return those of these that were acked."""
+        if self._young.isdisjoint(names) and self._old.isdisjoint(names):  # nearly always: in two calls, not many
+            return set()
+        return self._young.intersection(names) | self._old.intersection(names)
 
     def __len__(self) -> int:
         return len(self._young | self._old)
 
-    def add(self, names: Iterable[str]) -> None:
+    def add(self, names: Collection[str]) -> None:
         """Remember these."""
         self._young.update(names)
         if len(self._young) >= self._remembered:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import heapq
 import secrets
 from collections import deque
-from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 from visionbus.messaging.drivers.pubsub.records import delivery_of
 from visionbus.messaging.message import delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Hashable, Iterable, Sequence
 
     from visionbus.messaging.drivers.pubsub.acked import AckedIds
     from visionbus.messaging.message import Delivery
@@ -44,9 +43,8 @@ class Holding:
         self._ready: deque[Delivery] = deque()
         self._ready_bytes = 0
         self._delayed: list[tuple[float, int, Delivery]] = []  # a heap, by the time they are due
-        self._next_lease = count(secrets.randbits(48))  # leases of other receivers are none of ours
+        self._next_lease = secrets.randbits(48)  # leases of other receivers are none of ours
         self._earliest = float("inf")  # no lease ends before
-        self._numbers = count()
 
     def __len__(self) -> int:
         return len(self._deliveries)
@@ -63,33 +61,45 @@ class Holding:
         """Return when the next one is due that waits to come again; infinity without one."""
         return self._delayed[0][0] if self._delayed else float("inf")
 
-    def add(self, received: Iterable[Any], ends: float) -> list[str]:
+    def add(self, received: Sequence[Any], ends: float) -> list[str]:
         """Hold what a stream brought, with leases that end then; return the ack ids of repeats of what was acked.
 
         What is held already stays as it is: the ack id that came last is the one that counts.
         """
-        repeats = []
-        ack_ids, lease_ends, leases, deliveries = self._ack_ids, self._ends, self._leases, self._deliveries
-        size = 0
-        for one in received:
-            name = one.message.message_id
-            known = leases.get(name)
-            if known is not None:
-                ack_ids[known] = one.ack_id
-                lease_ends[known] = ends
-            elif name in self._acked:
-                repeats.append(one.ack_id)
-            else:
-                lease = next(self._next_lease)
-                leases[name] = lease
-                ack_ids[lease] = one.ack_id
-                lease_ends[lease] = ends
-                made = deliveries[lease] = delivery_of(one, 1, lease)
-                self._ready.append(made)
-                size += len(made.message.data)
-        self._ready_bytes += size
+        names = [one.message.message_id for one in received]
+        acked = self._acked.among(names)
+        repeats: list[str] = []
+        if acked or len(set(names)) < len(names) or not self._leases.keys().isdisjoint(names):
+            received, repeats = self._merge(received, names, acked, ends)
+            names = [one.message.message_id for one in received]
+        first = self._next_lease
+        self._next_lease += len(names)
+        leases = range(first, self._next_lease)
+        made = [delivery_of(one, 1, lease) for one, lease in zip(received, leases, strict=True)]
+        self._leases.update(zip(names, leases, strict=True))
+        self._ack_ids.update(zip(leases, [one.ack_id for one in received], strict=True))
+        self._ends.update(dict.fromkeys(leases, ends))
+        self._deliveries.update(zip(leases, made, strict=True))
+        self._ready.extend(made)
+        self._ready_bytes += sum([len(one.message.data) for one in made])
         self._earliest = min(self._earliest, ends)
         return repeats
+
+    def _merge(
+        self, received: Sequence[Any], names: list[str], acked: set[str], ends: float
+    ) -> tuple[list[Any], list[str]]:
+        """Sort out what is held or was acked: return the others, each once, and the ack ids of what was acked."""
+        fresh: dict[str, Any] = {}
+        repeats = []
+        for name, one in zip(names, received, strict=True):
+            if name in acked:
+                repeats.append(one.ack_id)
+            elif name in self._leases:
+                self._ack_ids[self._leases[name]] = one.ack_id
+                self._ends[self._leases[name]] = ends
+            else:
+                fresh[name] = one
+        return list(fresh.values()), repeats
 
     def take(self, room: int, now: float) -> list[Delivery]:
         """Hand out what is ready, at most so many, what has come due first."""
@@ -107,31 +117,33 @@ class Holding:
 
     def settle(self, leases: Iterable[Hashable]) -> list[str]:
         """Settle for good; return the ack ids to ack."""
-        found = []
+        ack_ids = []
         names = []
-        for lease in leases:
-            one = self._deliveries.pop(cast("int", lease), None)
+        for lease in cast("Iterable[int]", leases):
+            one = self._deliveries.pop(lease, None)
             if one is not None:
-                found.append(self._forget(one))
-                names.append(one.id)
+                name = one.id
+                names.append(name)
+                del self._leases[name]
+                del self._ends[lease]
+                ack_ids.append(self._ack_ids.pop(lease))
         self._acked.add(names)
-        return found
+        return ack_ids
 
     def postpone(self, leases: Iterable[Hashable], due: float) -> None:
         """Count an attempt, and hand out again from then on; the lease of this hand-out has no effect any more."""
-        for lease in leases:
-            one = self._deliveries.pop(cast("int", lease), None)
+        for lease in cast("Iterable[int]", leases):
+            one = self._deliveries.pop(lease, None)
             if one is None:
                 continue
-            ends = self._ends[cast("int", lease)]
-            ack_id = self._forget(one)
-            fresh = next(self._next_lease)
+            fresh = self._next_lease
+            self._next_lease += 1
             again = delivery(one.message, one.id, one.published, one.attempt + 1, fresh)
             self._deliveries[fresh] = again
             self._leases[one.id] = fresh
-            self._ack_ids[fresh] = ack_id
-            self._ends[fresh] = ends
-            heapq.heappush(self._delayed, (due, next(self._numbers), again))
+            self._ack_ids[fresh] = self._ack_ids.pop(lease)
+            self._ends[fresh] = self._ends.pop(lease)
+            heapq.heappush(self._delayed, (due, fresh, again))
 
     def withdraw(self, leases: Iterable[Hashable]) -> list[str]:
         """Hold these no more, nor what is ready of the same keys, which comes behind them; return their ack ids."""
@@ -168,19 +180,14 @@ class Holding:
             if self._ack_ids.get(lease) == ack_id:
                 self._ends[lease] = ends
 
-    def _forget(self, one: Delivery) -> str:
-        """Forget all but the delivery itself; return the ack id."""
-        lease = cast("int", one.lease)
-        del self._leases[one.id]
-        del self._ends[lease]
-        return self._ack_ids.pop(lease)
-
     def _drop(self, leases: dict[int, None]) -> list[str]:
         """Hold these no more, whether ready, handed out or waiting."""
-        dropped = [self._forget(self._deliveries.pop(lease)) for lease in leases]
-        if dropped:
+        for lease in leases:
+            del self._leases[self._deliveries.pop(lease).id]
+            del self._ends[lease]
+        if leases:
             self._ready = deque(one for one in self._ready if one.lease not in leases)
             self._ready_bytes = sum(len(one.message.data) for one in self._ready)
             self._delayed = [entry for entry in self._delayed if entry[2].lease not in leases]
             heapq.heapify(self._delayed)
-        return dropped
+        return [self._ack_ids.pop(lease) for lease in leases]

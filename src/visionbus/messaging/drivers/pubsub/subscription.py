@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 SHORTEST, LONGEST = 10.0, 600.0  # seconds: the ack deadlines that Pub/Sub takes
 TURNS = 8  # looks after leases within an ack deadline
 MAX_PATIENCE = 3600.0  # seconds
+GIVEN_BACK = 0.5  # seconds after which what was released is for others alone, if nobody here asks for it
 OPEN = 5.0  # seconds that entering waits for the first stream
 FINISH = 2.0  # seconds that closing waits for the ends of the streams ...
 FLUSH = 3.0  # ... and for answers to what it says then
@@ -59,6 +60,7 @@ class PubsubSubscription(DriverSubscription):
         self._room = asyncio.Event()
         self._plenty = asyncio.Event()
         self._opened = asyncio.Event()
+        self._hurry = asyncio.Event()  # there may be something here that nobody asks for
         self._prefetch = prefetch
         self._holding = Holding(prefetch, prefetch_bytes, self.ack_deadline, AckedIds() if acked is None else acked)
         self._acks = Acks(connection.call, path, full=max(1, min(prefetch // 4, A_CALL)), patience=self.ack_deadline)
@@ -131,6 +133,9 @@ class PubsubSubscription(DriverSubscription):
         self._expire(time.monotonic())
         self._acks.give_back(self._holding.withdraw(leases))
         self._look_for_room()
+        if self._wanted_until < float("inf"):  # nobody asks: what the broker brings again would lie here
+            self._wanted_until = min(self._wanted_until, time.monotonic() + GIVEN_BACK)
+            asyncio.get_running_loop().call_later(GIVEN_BACK, self._hurry.set)
 
     async def close(self) -> None:
         self._closed = True
@@ -148,6 +153,8 @@ class PubsubSubscription(DriverSubscription):
         self._acks.ack(self._holding.add(received, since + self.ack_deadline))
         self._look_for_room()
         self._changed.set()
+        if now > self._wanted_until:
+            self._hurry.set()
         if self._plenty.is_set():
             self._streams.count(len(received), now)
 
@@ -178,13 +185,16 @@ class PubsubSubscription(DriverSubscription):
     async def _keep(self) -> None:
         """Extend leases, and look after the streams, for as long as the receiver is open."""
         while True:
-            await asyncio.sleep(self.ack_deadline / TURNS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.ack_deadline / TURNS):
+                    await self._hurry.wait()
+            self._hurry.clear()
             now = time.monotonic()
             self._expire(now)
             self._look_for_room()
             await self._extend()
             await self._streams.keep_alive()
-            if now > self._wanted_until and self._holding.lies_idle():
+            if time.monotonic() > self._wanted_until and self._holding.lies_idle():
                 await self._go_away()
 
     async def _extend(self) -> None:
