@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from visionbus.messaging.driver import Address, Driver
+from visionbus.messaging.drivers.pubsub.acked import AckedIds
 from visionbus.messaging.drivers.pubsub.admin import Admin
 from visionbus.messaging.drivers.pubsub.connection import Connection
 from visionbus.messaging.drivers.pubsub.publisher import Publisher
@@ -28,6 +30,7 @@ class PubsubDriver(Driver):
         self._connection = Connection(self._settings)
         self._admin = Admin(self._connection, self._settings)
         self._publisher = Publisher(self._connection, self._settings)
+        self._acked: defaultdict[str, AckedIds] = defaultdict(AckedIds)  # by the subscription's path
 
     async def declare(self, topic: str, subscriptions: Mapping[str, str | None], *, create: bool) -> None:
         await self._admin.declare(topic, subscriptions, create=create)
@@ -45,14 +48,16 @@ class PubsubDriver(Driver):
         lost: Callable[[Collection[Hashable]], None],
     ) -> PubsubSubscription:
         await self._admin.look_up(topic, subscription)
+        path = self._settings.subscription_path(topic, subscription)
         attached = PubsubSubscription(
             self._connection,
-            self._settings.subscription_path(topic, subscription),
+            path,
             ack_deadline=ack_deadline,
             prefetch=prefetch,
             prefetch_bytes=self._settings.prefetch_bytes,
             streams=self._settings.streams,
             lost=lost,
+            acked=self._acked[path],
         )
         try:
             await attached.opened()

@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from visionbus.messaging.driver import DriverSubscription
-from visionbus.messaging.drivers.pubsub.acked import AckedIds
 from visionbus.messaging.drivers.pubsub.acks import A_CALL, Acks
 from visionbus.messaging.drivers.pubsub.holding import Holding
 from visionbus.messaging.drivers.pubsub.stream import Pull
@@ -18,6 +17,7 @@ from visionbus.messaging.drivers.pubsub.streams import EACH, Streams
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Sequence
 
+    from visionbus.messaging.drivers.pubsub.acked import AckedIds
     from visionbus.messaging.drivers.pubsub.connection import Connection
     from visionbus.messaging.errors import MessagingError
     from visionbus.messaging.message import Delivery
@@ -46,7 +46,7 @@ class PubsubSubscription(DriverSubscription):
         prefetch_bytes: int,
         streams: int,
         lost: Callable[[Collection[Hashable]], None],
-        acked: AckedIds | None = None,
+        acked: AckedIds,
     ) -> None:
         """Take the subscription's path; `acked` is what the bus remembers of it."""
         self.ack_deadline = float(round(min(max(ack_deadline, SHORTEST), LONGEST)))
@@ -62,7 +62,7 @@ class PubsubSubscription(DriverSubscription):
         self._opened = asyncio.Event()
         self._hurry = asyncio.Event()  # there may be something here that nobody asks for
         self._prefetch = prefetch
-        self._holding = Holding(prefetch, prefetch_bytes, self.ack_deadline, AckedIds() if acked is None else acked)
+        self._holding = Holding(prefetch, prefetch_bytes, self.ack_deadline, acked)
         self._acks = Acks(connection.call, path, full=max(1, min(prefetch // 4, A_CALL)), patience=self.ack_deadline)
         most = max(1, min(streams, prefetch // EACH))
         pull = Pull(
