@@ -10,6 +10,7 @@ from contextlib import closing
 import pytest
 
 from visionbus.brokers.kafka import KafkaCluster
+from visionbus.brokers.ports import free_ports
 from visionbus.brokers.properties import QUICK
 
 VERDICT = re.compile(r"sent 2000 stored 2000 lost 0 duplicates 0 wrong 0 accuracy 0\.9\d{3}")
@@ -47,6 +48,24 @@ def test_verdict_of_the_demo_holds_on_one_node(command, kafka, protocol):
 def test_verdict_of_the_demo_holds_on_three_nodes(command):
     with KafkaCluster(nodes=3, properties=QUICK) as cluster:
         assert VERDICT.fullmatch(demo(command, cluster.url))
+
+
+@pytest.mark.slow
+def test_broker_that_is_away_is_told_by_the_demo_and_waited_for_by_services_until_they_are_ended(visionbus, tmp_path):
+    nobody = f"kafka://127.0.0.1:{free_ports(1)[0]}"
+    options = {"cwd": tmp_path, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    demo = subprocess.Popen([*visionbus, "demo", "--bus", nobody], **options)
+    services = [
+        subprocess.Popen([*visionbus, *service, "--bus", nobody], **options)
+        for service in (["results", "--store", "r.db"], ["worker", "--processes", "1"])
+    ]
+    assert "check that the brokers run" in demo.communicate()[1].splitlines()[-1]
+    assert demo.returncode == 1
+    for service in services:
+        assert service.poll() is None, service.communicate()
+        service.terminate()
+        service.communicate(timeout=5)
+        assert service.returncode == 0
 
 
 def test_bus_commands_take_kafka(command):

@@ -49,7 +49,7 @@ def results(bus: str, store: str, count: int | None, topic: str, *, as_json: boo
 
 async def _run(url: str, store_url: str, topic: str, progress: _Progress) -> None:
     from visionbus.messaging import connect  # noqa: PLC0415 (--help does not wait for it)
-    from visionbus.service.patience import until_available  # noqa: PLC0415
+    from visionbus.service.patience import before, until_available  # noqa: PLC0415
     from visionbus.service.results import collect  # noqa: PLC0415
     from visionbus.service.stores import open_store  # noqa: PLC0415
     from visionbus.service.topology import Topology  # noqa: PLC0415
@@ -57,7 +57,9 @@ async def _run(url: str, store_url: str, topic: str, progress: _Progress) -> Non
     with stop_on_signals() as stop:
         async with connect(url) as bus:
             # First of all: a file that both are to be is a bus then, and no store can make it its own.
-            await until_available("declaring the topics", partial(Topology(topic).declare, bus))
+            await before(stop, until_available("declaring the topics", partial(Topology(topic).declare, bus)))
+            if stop.is_set():
+                return
             async with open_store(store_url) as store:
                 click.echo("results ready", err=True)
                 await collect(bus, store, topic=topic, stop=stop, stored=progress)

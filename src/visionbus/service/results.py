@@ -41,7 +41,9 @@ async def collect(
     """
     ended = stop or asyncio.Event()
     topology = Topology(topic)
-    await until_available("declaring the topics", partial(topology.declare, bus))
+    await before(ended, until_available("declaring the topics", partial(topology.declare, bus)))
+    if ended.is_set():
+        return
     receiver = bus.subscribe(topology.answers, RESULTS, ack_deadline=ack_deadline, max_in_flight=2 * BATCH)
     async with receiver:
         receive = partial(until_available, "receiving answers", partial(receiver.receive, BATCH))

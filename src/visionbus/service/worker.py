@@ -13,7 +13,7 @@ from visionbus.messaging import SendError, TooLargeError, UnavailableError
 from visionbus.service.batching import BatchSize
 from visionbus.service.classifier import Classifier
 from visionbus.service.errors import WireError
-from visionbus.service.patience import send_all, until_available
+from visionbus.service.patience import before, send_all, until_available
 from visionbus.service.topology import Topology
 from visionbus.service.watch import POISON, Unwatched, Watch, short
 from visionbus.service.wire import WORKERS, Answer, Request, read_request
@@ -58,15 +58,18 @@ async def serve(
     """
     classifier = Classifier(model)
     topology = Topology(topic)
+    ended = stop or asyncio.Event()
     with ThreadPoolExecutor(1, "classify") as thread:
         warming = partial(classifier.warm_up, min(batch, 64))
         seconds = await asyncio.get_running_loop().run_in_executor(thread, warming)
         size = BatchSize(batch, seconds)
-        await until_available("declaring the topics", partial(topology.declare, bus))
+        await before(ended, until_available("declaring the topics", partial(topology.declare, bus)))
+        if ended.is_set():
+            return
         receiver = bus.subscribe(topology.requests, WORKERS, ack_deadline=ack_deadline, max_in_flight=_HELD * batch)
         async with receiver:
             worker = _Worker(bus, receiver, topology.answers, classifier, thread, size, watch or Unwatched())
-            await worker.run(stop or asyncio.Event())
+            await worker.run(ended)
 
 
 class _Worker:

@@ -20,7 +20,7 @@ from visionbus.cli.demo.children import Children
 from visionbus.cli.demo.place import own_place
 from visionbus.cli.demo.progress import Counts, shown
 from visionbus.cli.demo.report import WHOLE, Report, make_report, pictures
-from visionbus.cli.demo.system import Seen, System, send_and_wait, start_services
+from visionbus.cli.demo.system import Seen, System, declare, send_and_wait, start_services
 from visionbus.cli.demo.verdict import read_rows
 from visionbus.cli.errors import TERMINATED, Failure
 from visionbus.cli.output import print_json
@@ -114,6 +114,7 @@ async def _measure(system: System, place: Place, images: int, screen: Screen) ->
         async with Children(place.folder) as children:
             screen.say(f"bus {system.bus}")
             screen.say(f"processes 1 client, {system.processes} workers, 1 results consumer")
+            await declare(system)
             services = await start_services(system, children)
             async with shown(counts, screen.console, quiet=screen.as_json):
                 seen = await send_and_wait(system, children, services, counts)

@@ -11,6 +11,7 @@ from visionbus.cli.demo.verdict import count_rows
 from visionbus.cli.errors import Failure
 from visionbus.messaging import connect
 from visionbus.service.client import Client
+from visionbus.service.topology import Topology
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +46,12 @@ class Seen:
     sent: list[str] = field(default_factory=list)
     answered: set[str] = field(default_factory=set)
     answered_again: int = 0
+
+
+async def declare(system: System) -> None:
+    """Declare the topics: raises what keeps the bus from being used, which services would wait out."""
+    async with connect(system.bus) as bus:
+        await Topology(system.topic).declare(bus)
 
 
 async def start_services(system: System, children: Children) -> list[Child]:

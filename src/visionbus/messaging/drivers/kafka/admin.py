@@ -230,20 +230,21 @@ class Admin:
 
     async def _answer(self, future: Future[T], doing: str) -> T:
         """Wait for an answer, and for news of a refused connection, which librdkafka tells only to those who poll."""
-        waited = asyncio.wrap_future(future)
+        awaited = asyncio.wrap_future(future)
+        begun = time.monotonic()
         try:
-            while not (await asyncio.wait([waited], timeout=0.1))[0]:
+            while not (await asyncio.wait([awaited], timeout=0.1))[0]:
                 if self._client is not None:
                     self._client.poll(0)
-                if refusal := self._connection.refused(doing):
+                if refusal := self._connection.refused(doing, time.monotonic() - begun):
                     raise refusal
-            answer = waited.result()
+            answer = awaited.result()
         except KafkaException as error:
             if self._closed:
                 raise ClosedError(f"{doing} ended: the bus was closed") from error
             raise self._connection.refused(doing) or translated(error.args[0], doing) from error
         finally:
-            waited.cancel()  # nobody looks at it any more
+            awaited.cancel()  # nobody looks at it any more
         self._connection.established = True
         return answer
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from visionbus.messaging.message import Message
 
+UNREACHED = 10.0  # seconds: as long as a broker takes to start
+
 _NAMES: dict[type[MessagingError], tuple[str, ...]] = {  # what is in none of these, and not retriable, stays general
     NotFoundError: (
         "GROUP_ID_NOT_FOUND",
@@ -92,21 +94,26 @@ def send_error(failures: list[tuple[Message, MessagingError]], total: int) -> Me
 class Connection:
     """Whether a client's brokers let it in: librdkafka says so only in passing, and goes on trying.
 
-    A client that was never let in is told at once. For one that was, a refusal may be that of a broker which has just
-    restarted and does not know its users yet: that one waits, and times out.
+    A client that was never let in is told at once, and one that never reached any broker after `UNREACHED` seconds.
+    For one that was let in before, a refusal may be that of a broker which has just restarted and does not know its
+    users yet: that one waits, and times out.
     """
 
     def __init__(self) -> None:
         self.established = False
         self._refusal: KafkaError | None = None
+        self._down: KafkaError | None = None
 
     def error_cb(self, error: KafkaError) -> None:
         """Take what librdkafka says; from any thread."""
         if _class_of(error) is AccessError:
             self._refusal = error
+        elif error.name() == "_ALL_BROKERS_DOWN":
+            self._down = error
 
-    def refused(self, doing: str) -> MessagingError | None:
-        """Return the error to raise instead of waiting on."""
-        if self._refusal is None or self.established:
+    def refused(self, doing: str, waited: float = 0.0) -> MessagingError | None:
+        """Return the error to raise instead of waiting on, after so many seconds."""
+        if self.established:
             return None
-        return translated(self._refusal, doing)
+        error = self._refusal or (self._down if waited > UNREACHED else None)
+        return translated(error, doing) if error else None
