@@ -6,28 +6,12 @@ Usage: python benchmarks/kafka_idle.py [--seconds N]
 from __future__ import annotations
 
 import argparse
-import asyncio
 import time
 
+from bus_runs import SETTLE, bus_idle
 from confluent_kafka import Consumer
-from kafka_common import broker, in_own_process, processor, settings
-
-from visionbus.messaging import connect
-
-SETTLE = 3.0  # seconds until joining the group is over
-
-
-def bus_idle(url: str, topic: str, subscription: str, seconds: float) -> float:
-    """The share of a core."""
-
-    async def wait() -> float:
-        async with connect(url) as bus, bus.subscribe(topic, subscription) as subscribed:
-            await subscribed.receive(timeout=SETTLE)
-            before = processor()
-            await subscribed.receive(timeout=seconds)
-            return (processor() - before) / seconds
-
-    return asyncio.run(wait())
+from contest import in_own_process, processor
+from kafka_common import broker, settings
 
 
 def bare_idle(url: str, topic: str, subscription: str, seconds: float) -> float:

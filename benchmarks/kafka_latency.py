@@ -11,42 +11,16 @@ Usage: python benchmarks/kafka_latency.py [--trips N] [--runs N]
 from __future__ import annotations
 
 import argparse
-import asyncio
 import queue
-import statistics
 import threading
 import time
 
+from bus_runs import PACE, bus_trips
 from confluent_kafka import Consumer, Producer
-from kafka_common import DATA, KEYS, Reports, attributes, broker, in_own_process, settings, spread
+from contest import DATA, KEYS, attributes, in_own_process, trips_table
+from kafka_common import Reports, broker, settings
 
-from visionbus.messaging import Message, connect
-
-PACE = 1 / 200  # seconds from one message to the next, or more
 WARM_UP = 100  # trips that do not count
-
-
-def bus_trips(url: str, topic: str, subscription: str, count: int) -> list[float]:
-    async def travel() -> list[float]:
-        trips = []
-        async with connect(url) as bus, bus.subscribe(topic, subscription) as subscribed:
-            arrived: asyncio.Queue[float] = asyncio.Queue()
-
-            async def receive() -> None:
-                async for one in subscribed:
-                    arrived.put_nowait(time.perf_counter())
-                    await subscribed.ack(one)
-
-            receiver = asyncio.create_task(receive())
-            for number in range(count):
-                start = time.perf_counter()
-                await bus.send(topic, Message(DATA, KEYS[number % 1000], attributes(number)))
-                trips.append(await arrived.get() - start)
-                await asyncio.sleep(max(0.0, start + PACE - time.perf_counter()))
-        await receiver
-        return trips
-
-    return asyncio.run(travel())
 
 
 def bare_trips(url: str, topic: str, subscription: str, count: int) -> list[float]:
@@ -85,18 +59,12 @@ def _receive(url: str, topic: str, subscription: str, count: int, arrived: queue
 CLIENTS = {"visionbus": bus_trips, "confluent-kafka": bare_trips}
 
 
-def percentiles(trips: list[float]) -> tuple[float, float]:
-    """p50 and p99, in milliseconds."""
-    hundredths = statistics.quantiles(trips, n=100)
-    return hundredths[49] * 1e3, hundredths[98] * 1e3
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trips", type=int, default=2_000, metavar="N")
     parser.add_argument("--runs", type=int, default=5, metavar="N")
     options = parser.parse_args()
-    found: dict[str, list[tuple[float, float]]] = {client: [] for client in CLIENTS}
+    found: dict[str, list[list[float]]] = {client: [] for client in CLIENTS}
     with broker() as cluster:
         for run in range(options.runs):
             for client in sorted(CLIENTS, reverse=run % 2 == 0):
@@ -105,15 +73,9 @@ def main() -> None:
                     count = WARM_UP + options.trips
                     trips = in_own_process(CLIENTS[client], cluster.url, topic, subscription, count)
                     cluster.check_settled(topic, subscription, count)
-                found[client].append(percentiles(trips[WARM_UP:]))
+                found[client].append(trips[WARM_UP:])
     print(f"{options.trips:,} round trips of 1 kB one at a time, at most 200/s; medians of {options.runs} with spread")
-    print(f"{'client':<16} {'p50 (ms)':>8} {'':<11} {'p99 (ms)':>8}")
-    for client, runs in found.items():
-        middle, late = zip(*runs, strict=True)
-        print(f"{client:<16} {statistics.median(middle):>8.2f} {spread(middle, '.2f'):<11}", end="")
-        print(f" {statistics.median(late):>8.2f} {spread(late, '.2f')}")
-    ratios = [ours[0] / theirs[0] for ours, theirs in zip(*found.values(), strict=True)]
-    print(f"p50, visionbus to the other: {statistics.median(ratios):.2f} ({spread(ratios, '.2f')}); goal: <= 1.5")
+    trips_table(found, "<= 1.5")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ import time
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer, TopicPartition
-from kafka_common import PARTITIONS, Broker, Clock, Cost, broker, head, in_own_process, rows, settings
+from contest import Clock, Cost, head, in_own_process, rows
+from kafka_common import PARTITIONS, WHERE, Broker, broker, settings
 
 from visionbus.messaging import connect
 
@@ -105,6 +106,7 @@ def main() -> None:
     with broker() as cluster, cluster.topic(options.messages) as topic:
         head(
             f"one message in {ONE_IN} takes {SLOW:g} s; visionbus with max_in_flight {options.max_in_flight:,}",
+            WHERE,
             options.runs,
         )
         runs = [

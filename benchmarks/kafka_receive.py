@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer
+from bus_runs import BATCH, bus_receive
 from confluent_kafka import Consumer
+from contest import Clock, Cost, head, in_own_process, rows
 from faststream import AckPolicy
 from faststream.confluent import KafkaBroker, KafkaMessage
-from kafka_common import Broker, Clock, Cost, broker, head, in_own_process, rows, settings
+from kafka_common import WHERE, Broker, broker, settings
 
-from visionbus.messaging import connect
 from visionbus.messaging.message import delivery, received_message
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from visionbus.messaging import Delivery
 
-BATCH = 500
 WAIT = 0.1  # seconds that a batch may take to become full; also the longest wait of a fetch
 TENTH = 10  # FastStream, message by message, gets so much less to do
 GOALS = {
@@ -42,30 +41,6 @@ GOALS = {
     "aiokafka": "CPU <= 1",
     "faststream": "rate >= 5",
 }
-
-
-def bus_receive(url: str, topic: str, subscription: str, count: int, max_in_flight: int) -> Cost:
-    async def receive_all() -> Cost:
-        clock = Clock()
-        order = random.Random(0).sample(range(2 * BATCH), 2 * BATCH)
-        received, held = 0, list[Any]()
-        async with (
-            connect(url) as bus,
-            bus.subscribe(topic, subscription, max_in_flight=max_in_flight) as subscribed,
-        ):
-            while received < count:
-                batch = await subscribed.receive(BATCH, linger=WAIT)
-                clock.first()
-                received += len(batch)
-                held += batch
-                if len(held) == len(order):
-                    held = [held[place] for place in order]
-                await subscribed.ack(*held[BATCH:])
-                del held[BATCH:]
-            await subscribed.ack(*held)
-        return clock.cost(received)
-
-    return asyncio.run(receive_all())
 
 
 def bare_receive(url: str, topic: str, subscription: str, count: int, _: int) -> Cost:
@@ -194,6 +169,7 @@ def main() -> None:
         head(
             f"receive and settle, batches of {BATCH}; visionbus acks in random order, max_in_flight"
             f" {options.max_in_flight:,}",
+            WHERE,
             options.runs,
         )
         runs = [

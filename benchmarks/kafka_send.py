@@ -10,47 +10,13 @@ Usage: python benchmarks/kafka_send.py [--messages N] [--runs N]
 from __future__ import annotations
 
 import argparse
-import asyncio
 
+from bus_runs import BATCH, bus_send
 from confluent_kafka import Producer
-from kafka_common import (
-    DATA,
-    KEYS,
-    Broker,
-    Clock,
-    Cost,
-    Reports,
-    attributes,
-    broker,
-    head,
-    in_own_process,
-    rows,
-    settings,
-)
+from contest import DATA, KEYS, Clock, Cost, attributes, head, in_own_process, rows
+from kafka_common import WHERE, Broker, Reports, broker, settings
 
-from visionbus.messaging import Message, connect
-
-BATCH = 500
 GOALS = {"confluent-kafka": "rate >= 0.8, CPU <= 1.5"}
-
-
-def bus_send(url: str, topic: str, count: int, batches: int) -> Cost:
-    async def send_all() -> Cost:
-        clock = Clock()
-        firsts = iter(range(0, count, BATCH))
-
-        async def send_some() -> None:
-            for first in firsts:
-                numbers = range(first, min(first + BATCH, count))
-                await bus.send(topic, *[Message(DATA, KEYS[number % 1000], attributes(number)) for number in numbers])
-                clock.first()
-
-        async with connect(url) as bus, asyncio.TaskGroup() as senders:
-            for _ in range(batches):
-                senders.create_task(send_some())
-        return clock.cost(count)
-
-    return asyncio.run(send_all())
 
 
 def bare_send(url: str, topic: str, count: int, batches: int) -> Cost:
@@ -91,7 +57,7 @@ def main() -> None:
     options = parser.parse_args()
     with broker() as cluster:
         for batches, work in ((1, "each batch confirmed before the next"), (8, "8 batches on their way")):
-            head(f"send, batches of {BATCH}, {work}", options.runs)
+            head(f"send, batches of {BATCH}, {work}", WHERE, options.runs)
             runs = [measure(cluster, options.messages, batches, turned=run % 2 == 0) for run in range(options.runs)]
             rows({client: [run[client] for run in runs] for client in ("visionbus", "confluent-kafka")}, GOALS)
 
