@@ -15,7 +15,7 @@ from visionbus.brokers.kafka import KafkaCluster
 from visionbus.brokers.properties import QUICK
 
 sys.path.append(str(Path(__file__).parent))
-from fleet import run
+from kafka_fleet import run
 
 pytestmark = pytest.mark.slow
 

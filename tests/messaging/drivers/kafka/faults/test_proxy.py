@@ -1,8 +1,6 @@
 """Connections that are delayed, cut and half-closed lose nothing: 20,000 messages through a proxy."""
 
 import asyncio
-import os
-import secrets
 import sys
 import uuid
 from collections import Counter
@@ -16,8 +14,8 @@ from visionbus.brokers.properties import QUICK
 from visionbus.messaging import connect
 from visionbus.messaging.drivers.kafka.settings import KafkaSettings
 
-sys.path.append(str(Path(__file__).parent))
-from fleet import SEED
+sys.path.append(str(Path(__file__).parents[3] / "faults"))
+from fleet import seed_of_run
 from proxy import CALM, Proxy, Weather
 from traffic import Traffic, name_of
 
@@ -40,9 +38,7 @@ def ports():
 
 @pytest.fixture
 def seed():
-    seed = int(os.environ.get(SEED) or secrets.randbits(32))
-    print(f"{SEED}={seed} repeats the random choices of this run")  # noqa: T201 (pytest shows it with a failure)
-    return seed
+    return seed_of_run()
 
 
 async def traffic_in_storm(ports, seed, protocol, weather, messages=MESSAGES):

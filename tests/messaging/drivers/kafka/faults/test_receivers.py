@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 sys.path.append(str(Path(__file__).parent))
-from fleet import run
+from kafka_fleet import run
 
 from visionbus.brokers.kafka import KafkaCluster
 

@@ -6,8 +6,6 @@ Each is run again with a guarantee of the driver broken on purpose, and must be 
 
 import asyncio
 import logging
-import os
-import secrets
 import sys
 from pathlib import Path
 
@@ -21,8 +19,8 @@ from visionbus.messaging.drivers.kafka.consumer import ConsumerThread
 from visionbus.messaging.drivers.kafka.driver import KafkaDriver
 from visionbus.messaging.drivers.kafka.settings import KafkaSettings
 
-sys.path.append(str(Path(__file__).parent))
-from fleet import SEED
+sys.path.append(str(Path(__file__).parents[3] / "faults"))
+from fleet import seed_of_run
 from traffic import Traffic
 
 pytestmark = pytest.mark.slow
@@ -34,9 +32,7 @@ BYTES = b"x" * 1000
 
 @pytest.fixture
 def seed():
-    seed = int(os.environ.get(SEED) or secrets.randbits(32))
-    print(f"{SEED}={seed} repeats the random choices of this run")  # noqa: T201 (pytest shows it with a failure)
-    return seed
+    return seed_of_run()
 
 
 @pytest.fixture(params=["consumer", "classic"])

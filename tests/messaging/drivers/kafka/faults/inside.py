@@ -1,10 +1,16 @@
-"""Ways to break a guarantee of the Kafka driver on purpose, in the process that calls one of them."""
+"""What a fleet's programs do inside the Kafka driver: see what is held, and break a guarantee on purpose."""
 
 from visionbus.messaging.drivers.kafka.consumer import ConsumerThread
 from visionbus.messaging.drivers.kafka.driver import KafkaDriver
 from visionbus.messaging.drivers.kafka.holding import Holding
 from visionbus.messaging.drivers.kafka.settings import KafkaSettings
 from visionbus.messaging.drivers.kafka.tracker import Commit, OffsetTracker
+
+
+def held(receiver, deliveries):
+    """Give those that are still this receiver's, as its driver knows it."""
+    holding = receiver._attached._holding
+    return [one for one in deliveries if any(holding._held([one.lease]))]
 
 
 def position(tracker):

@@ -8,10 +8,11 @@ import signal
 import sys
 import uuid
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from confluent_kafka import Consumer, TopicPartition
 from ledger import Ledger
 from program import DOOMED, KEYS
 
@@ -20,24 +21,37 @@ from visionbus.messaging import Message, connect
 
 SEED = "VISIONBUS_FAULTS_SEED"  # the environment variable that repeats a run
 PROGRAM = str(Path(__file__).with_name("program.py"))
-LIMIT = 80.0  # seconds for one fault, the end included
 SETTLING = 30.0  # seconds within which all is settled when nothing is broken any more
-LOOK = 0.1  # seconds between two looks at what the group has committed: nobody tells when it does
+LOOK = 0.1  # seconds between two looks at what is settled: nobody tells when it is
 
 
-def run(fault, url, *arguments, sabotage=None, **options):
-    """Run one fault, a coroutine function that takes a fleet, and return the verdict.
-
-    Where the URL does not name the group protocol, it is chosen by the seed.
-    """
+def seed_of_run():
+    """Give the seed that the environment names, or a new one."""
     seed = int(os.environ.get(SEED) or secrets.randbits(32))
     print(f"{SEED}={seed} repeats the random choices of this run")  # noqa: T201 (pytest shows it with a failure)
-    if "group_protocol" not in url:
-        protocol = random.Random(seed).choice(["consumer", "classic"])
-        url = f"{url}{'&' if '?' in url else '?'}group_protocol={protocol}"
+    return seed
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What differs from broker to broker.
+
+    `inside`: the file that programs read what is the driver's from, `SABOTAGES` and `held`. `onlooker(url, topic,
+    subscription)`: what a subscription has settled, asked by other means than the bus, in `async with`; it has
+    `finished(patience)`, and `left(bus)`, which receives the rest. `limit`: seconds for one fault, the end included.
+    """
+
+    inside: Path
+    onlooker: Callable
+    limit: float = 80.0
+    settling: float = SETTLING
+
+
+def run_fault(kind, fault, url, seed, *arguments, sabotage=None, **options):
+    """Run one fault, a coroutine function that takes a fleet, and return the verdict."""
 
     async def limited():
-        async with asyncio.timeout(LIMIT), Fleet(url, seed, sabotage) as fleet:
+        async with asyncio.timeout(kind.limit), Fleet(kind, url, seed, sabotage) as fleet:
             await fault(fleet, *arguments, **options)
             return await fleet.verdict()
 
@@ -92,7 +106,8 @@ class Worker:
 class Fleet:
     """Used in `async with`, at whose end no process is left."""
 
-    def __init__(self, url, seed, sabotage):
+    def __init__(self, kind, url, seed, sabotage):
+        self.kind = kind
         self.url = url
         self.random = random.Random(seed)
         self.sabotage = sabotage
@@ -170,15 +185,18 @@ class Fleet:
 
     async def verdict(self):
         """Have all settled, end all, see what is left, and judge."""
-        workers, letters = Group(self.url, self.topic, "workers"), Group(self.url, f"{self.topic}.workers.dead")
-        with workers, letters:
-            await workers.finished(SETTLING)
+        looker = self.kind.onlooker
+        async with (
+            looker(self.url, self.topic, "workers") as workers,
+            looker(self.url, f"{self.topic}.workers.dead", "dead-letters") as letters,
+        ):
+            await workers.finished(self.kind.settling, self.ledger)
             for worker in self.living():
                 worker.end()
             for worker in self.workers:
                 await worker.process.wait()
-            self.ledger.left |= await self._read(workers)
-            self.ledger.dead |= await self._read(letters)
+            self.ledger.left |= await workers.left(self._bus)
+            self.ledger.dead |= await letters.left(self._bus)
         for worker in self.workers:
             if not worker.struck:
                 self.ledger.sound_acks += worker.said["acked"]
@@ -186,23 +204,23 @@ class Fleet:
         print(f"{len(self.ledger.confirmed)} confirmed, {len(self.ledger.dead)} dead letters; {verdict}")  # noqa: T201 (the same)
         return verdict
 
-    async def _read(self, group):
-        """Receive what a group has not acked yet."""
-        read = set()
-        if await group.finished(0.0):
-            return read
-        async with self._bus.subscribe(group.topic, group.subscription) as receiver:
-            while not await group.finished(0.0):
-                batch = await receiver.receive(1000, timeout=LOOK)
-                read.update(one.message.data.decode() for one in batch)
-                await receiver.ack(*batch)
-        return read
-
     async def _start(self, verb, *options):
         sabotage = ("--sabotage", self.sabotage) if self.sabotage else ()
         seed = str(self.random.randrange(2**32))
         process = await asyncio.create_subprocess_exec(
-            *tied(sys.executable, "-P", PROGRAM, verb, self.url, self.topic, "--seed", seed, *sabotage, *options),
+            *tied(
+                sys.executable,
+                "-P",
+                PROGRAM,
+                verb,
+                self.url,
+                self.topic,
+                self.kind.inside,
+                "--seed",
+                seed,
+                *sabotage,
+                *options,
+            ),
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -233,37 +251,3 @@ class Fleet:
             ledger.received.update(data)
         elif word == "acked":
             ledger.acked.update(data)
-
-
-class Group:
-    """What a consumer group has committed, asked by a plain client; used in `with`."""
-
-    def __init__(self, url, topic, subscription="dead-letters"):
-        self.topic, self.subscription = topic, subscription
-        bootstrap = url.removeprefix("kafka://").partition("?")[0]
-        self._client = Consumer({"bootstrap.servers": bootstrap, "group.id": f"{topic}.{subscription}"})
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self._client.close()
-
-    async def finished(self, patience):
-        """Return whether all was committed, or comes to be so in that many seconds."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(patience or None):
-                while not await asyncio.to_thread(self._finished):
-                    if not patience:
-                        return False
-                    await asyncio.sleep(LOOK)
-                return True
-        return False
-
-    def _finished(self):
-        numbers = self._client.list_topics(self.topic, timeout=10.0).topics[self.topic].partitions
-        partitions = [TopicPartition(self.topic, number) for number in numbers]
-        return all(
-            one.offset == self._client.get_watermark_offsets(one, timeout=10.0)[1]
-            for one in self._client.committed(partitions, timeout=10.0)
-        )

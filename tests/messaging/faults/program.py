@@ -1,8 +1,10 @@
 """A receiver or a sender in a process of its own, to be killed, frozen and blocked; it says what it does, line by line.
 
-    program.py receive URL TOPIC    -> "joined", "got DATA...", "acked DATA...",
-                                       "late DATA..." (acked, but it was not its own any more)
-    program.py send URL TOPIC       -> "offered DATA...", "confirmed DATA..."
+    program.py receive URL TOPIC INSIDE    -> "joined", "got DATA...", "acked DATA...",
+                                              "late DATA..." (acked, but it was not its own any more)
+    program.py send URL TOPIC INSIDE       -> "offered DATA...", "confirmed DATA..."
+
+INSIDE is a file with what is the driver's own: `held`, which gives what a receiver still holds, and `SABOTAGES`.
 
 It closes and ends when standard input ends. A receiver with `--hold` keeps what it gets; the line "settle" has it ack
 what it had in hand before it was marked. SIGUSR1 blocks its event loop until SIGUSR2. SIGHUP marks it, as does the end
@@ -13,16 +15,13 @@ import argparse
 import asyncio
 import os
 import random
+import runpy
 import signal
 import sys
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
 
 from visionbus.messaging import ClosedError, Message, MessagingError, Retry, SendError, connect
-
-sys.path.append(str(Path(__file__).parent))
-from sabotage import SABOTAGES
 
 DOOMED = "bad-"  # how the data begins at which every handler fails
 KEYS = (*[None] * 50, *(f"key-{number}" for number in range(50)))
@@ -52,8 +51,9 @@ def is_doomed(one):
 class Receiver:
     """Receives batches, and settles each in random order and in parts."""
 
-    def __init__(self, options):
+    def __init__(self, options, held):
         self.options = options
+        self.held = held
         self.marks = 0
         self.in_hand = []  # with --hold: (marks at the time, batch)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})  # before there are other threads
@@ -109,10 +109,9 @@ class Receiver:
             await self.ack(receiver, [one for one in some if not is_doomed(one)], marks)
 
     async def ack(self, receiver, deliveries, marks):
-        held, late = [], []
-        holding = receiver._attached._holding
-        for one in deliveries:
-            (held if marks == self.marks and any(holding._held([one.lease])) else late).append(one)
+        held = self.held(receiver, deliveries) if marks == self.marks else []
+        leases = {one.lease for one in held}
+        late = [one for one in deliveries if one.lease not in leases]
         await receiver.ack(*deliveries)
         say("acked", data_of(held))
         say("late", data_of(late))
@@ -153,6 +152,7 @@ def main():
     parser.add_argument("verb", choices=["receive", "send"])
     parser.add_argument("url")
     parser.add_argument("topic")
+    parser.add_argument("inside")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--batch", type=int, default=200)
     parser.add_argument("--work", type=float, default=0.05)  # seconds: a batch takes up to this
@@ -160,12 +160,13 @@ def main():
     parser.add_argument("--max-in-flight", type=int, default=1000)
     parser.add_argument("--hold", action="store_true")
     parser.add_argument("--prefix", default="")
-    parser.add_argument("--sabotage", choices=SABOTAGES)
+    parser.add_argument("--sabotage")
     options = parser.parse_args()
     random.seed(options.seed)
+    inside = runpy.run_path(options.inside)
     if options.sabotage:
-        SABOTAGES[options.sabotage]()
-    asyncio.run(Receiver(options).run() if options.verb == "receive" else send(options))
+        inside["SABOTAGES"][options.sabotage]()
+    asyncio.run(Receiver(options, inside["held"]).run() if options.verb == "receive" else send(options))
 
 
 if __name__ == "__main__":

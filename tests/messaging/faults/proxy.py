@@ -34,6 +34,7 @@ class Proxy:
         self._random = random.Random(seed)
         self._tasks = set()  # one a connection
         self._writers = set()
+        self._frozen = set()  # of the writers
 
     async def __aenter__(self):
         self._server = await asyncio.start_server(self._accept, HOST, self._port, limit=CHUNK)
@@ -44,6 +45,10 @@ class Proxy:
         for writer in self._writers:
             writer.transport.abort()
         await asyncio.gather(*self._tasks)
+
+    def freeze(self):
+        """Pass nothing on any more over the connections that stand, and end none of them."""
+        self._frozen |= self._writers
 
     async def _accept(self, reader, writer):
         task = asyncio.current_task()
@@ -62,6 +67,8 @@ class Proxy:
     async def _pass(self, reader, writer):
         """Pass bytes on in one direction; `ConnectionAbortedError` ends both."""
         while data := await reader.read(CHUNK):
+            if writer in self._frozen:
+                continue
             weather, chance = self.weather, self._random.random()
             if self._happens("delayed", self._random.random() < weather.delayed):
                 await asyncio.sleep(self._random.uniform(0.0, weather.delay))

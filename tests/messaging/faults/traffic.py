@@ -2,8 +2,11 @@
 
 import asyncio
 import random
+import sys
 from contextlib import suppress
+from pathlib import Path
 
+sys.path.append(str(Path(__file__).parent))
 from ledger import Ledger
 
 from visionbus.messaging import Message, MessagingError, Retry, SendError, UnavailableError, connect
@@ -16,7 +19,7 @@ AGAIN = Retry(delay=0.05, max_delay=0.2)
 class Traffic:
     """What was done on one topic by `workers`. Numbers are messages; each 97th is rejected, each 41st nacked once."""
 
-    def __init__(self, url, topic, seed, *, filling=b""):
+    def __init__(self, url, topic, seed, *, filling=b"", quiet=QUIET):
         self.url = url
         self.topic = topic
         self.ledger = Ledger()
@@ -26,6 +29,7 @@ class Traffic:
         self.pause_after = float("inf")  # received ones: then receivers ask for nothing more, until told to go on
         self.go_on = asyncio.Event()
         self._filling = filling
+        self._quiet = quiet
         self._news = 0
 
     def message(self, number):
@@ -110,7 +114,7 @@ class Traffic:
         """Wait until all is settled, and no more has come for `rest` seconds; or nothing for long; stop these tasks."""
         now = asyncio.get_running_loop().time
         news, since = self._news, now()
-        while now() - since < (QUIET if self._is_awaited() else rest):
+        while now() - since < (self._quiet if self._is_awaited() else rest):
             await asyncio.sleep(0.05)  # the receivers say nothing when they have done something
             if news != self._news:
                 news, since = self._news, now()
@@ -127,12 +131,12 @@ class Traffic:
     async def verdict(self, *, may_repeat=False, gone=frozenset()):
         """Look at what is left and at the dead letters; `gone`: what the broker has removed by itself."""
         self.ledger.left, self.ledger.dead = await asyncio.gather(
-            self._remaining(self.topic, "workers"), self._remaining(f"{self.topic}.workers.dead", "dead-letters")
+            self.remaining(self.topic, "workers"), self.remaining(f"{self.topic}.workers.dead", "dead-letters")
         )
         self.ledger.confirmed -= gone
         return self.ledger.verdict(may_repeat=may_repeat)
 
-    async def _remaining(self, topic, subscription):
+    async def remaining(self, topic, subscription):
         found = set()
         async with connect(self.url) as bus, bus.subscribe(topic, subscription) as receiver:
             while batch := await receiver.receive(1000, timeout=1.5):
