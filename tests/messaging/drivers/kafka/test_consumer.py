@@ -18,9 +18,15 @@ def configuration():
     return KafkaSettings.parse(Address.parse(f"kafka://127.0.0.1:{port}")).consumer("images.workers", 45.0)
 
 
-def subscription(configuration, exists):
+def subscription(configuration, is_there):
     return KafkaSubscription(
-        configuration, "images", ack_deadline=45.0, prefetch=10, prefetch_bytes=1, lost=lambda _: None, exists=exists
+        configuration,
+        "images",
+        ack_deadline=45.0,
+        prefetch=10,
+        prefetch_bytes=1,
+        lost=lambda _: None,
+        is_there=is_there,
     )
 
 
@@ -44,14 +50,14 @@ def test_consumer_that_cannot_be_made_is_told_on_entering():
 def test_doubt_whether_the_topic_is_there_outlasts_a_failed_look():
     looks = []
 
-    async def exists():
+    async def is_there():
         looks.append(len(looks))
         if len(looks) == 1:
             raise UnavailableError("no broker answers")
-        return []
+        return False
 
     async def receive():
-        receiver = subscription(configuration(), exists)
+        receiver = subscription(configuration(), is_there)
         receiver._thread.doubts_topic = True
         assert await receiver.fetch(1, 0.0) == [], "a look does not hold up who does not wait"
         try:

@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
 from visionbus.messaging import Message, MessagingError, NotFoundError, UnavailableError, connect
+from visionbus.messaging.drivers.kafka import subscription
 
 pytestmark = pytest.mark.slow
 CLASSIC = "?group_protocol=classic"
@@ -188,3 +189,22 @@ def test_topic_deleted_under_its_users_is_not_created_again_by_them(loose_kafka,
 
     asyncio.run(use())
     assert topic not in loose_foreign.topics()
+
+
+@pytest.mark.parametrize("protocol", ["consumer", "classic"])
+def test_topic_deleted_and_made_anew_under_a_receiver_ends_it(kafka, foreign, topic, protocol, monkeypatch):
+    """It would go on at its old offsets, and pass over what was sent to the new one first."""
+    monkeypatch.setattr(subscription, "LOOK", 0.2)
+
+    async def use():
+        async with connect(f"{kafka.url}?group_protocol={protocol}") as bus:
+            await bus.declare(topic, "workers")
+            await bus.send(topic, *(Message(b"old") for _ in range(20)))
+            async with bus.subscribe(topic, "workers") as receiver:
+                await receiver.ack(*await receiver.receive(20, linger=1.0))
+                await asyncio.to_thread(foreign.delete, topic)
+                await bus.declare(topic)
+                with pytest.raises(NotFoundError, match="deleted under its receiver"):
+                    await receiver.receive()
+
+    asyncio.run(use())

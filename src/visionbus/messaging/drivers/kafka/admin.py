@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
     from concurrent.futures import Future
 
+    from confluent_kafka.admin import TopicDescription  # type: ignore[attr-defined]  # the same
+
     from visionbus.messaging.drivers.kafka.settings import KafkaSettings
 
 PATIENCE = 30.0  # seconds for one question, the search for a broker included
@@ -63,10 +65,17 @@ class Admin:
         self._closed = False
 
     async def partitions(self, topic: str) -> list[int]:
-        """Return the numbers of a topic's partitions, none if there is no such topic; creates nothing.
+        """Return the numbers of a topic's partitions, none if there is no such topic; creates nothing."""
+        found = await self._found(topic)
+        return [partition.id for partition in found.partitions] if found else []
 
-        In a cluster, not all brokers know of a topic that was just created: the look-up is repeated for a while.
-        """
+    async def identity(self, topic: str) -> str | None:
+        """Return what tells a topic from earlier and later ones of its name; None if there is no such topic."""
+        found = await self._found(topic)
+        return str(found.topic_id) if found else None
+
+    async def _found(self, topic: str) -> TopicDescription | None:
+        """Look a topic up; for a while, as in a cluster not all brokers know of one that was just created."""
         give_up = time.monotonic() + NEWS
         while _LEGAL.fullmatch(topic):
             if found := await self._look_up(topic):
@@ -74,17 +83,17 @@ class Admin:
             if await self._nodes() == 1 or time.monotonic() > give_up:
                 break
             await asyncio.sleep(LOOK_AGAIN)
-        return []
+        return None
 
-    async def _look_up(self, topic: str) -> list[int]:
+    async def _look_up(self, topic: str) -> TopicDescription | None:
         try:
-            described = await self._ask(
+            found: TopicDescription = await self._ask(
                 f"looking up the topic {topic!r}",
                 lambda client: client.describe_topics(TopicCollection([topic]), request_timeout=PATIENCE)[topic],
             )
         except NotFoundError:
-            return []
-        return [partition.id for partition in described.partitions]
+            return None
+        return found
 
     async def create(self, topic: str) -> bool:
         """Create a topic unless it is there, and return whether this call did; afterwards brokers know of it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from confluent_kafka import KafkaException, TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from confluent_kafka import Consumer, KafkaError
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 GATHER = 0.05  # seconds that acks are gathered at least
 AGAIN = 0.5  # seconds after a commit that failed
-LEAVE = 2.0  # seconds that leaving waits for the end of a rebalance
+LEAVE = 60.0  # seconds that leaving waits for the end of a rebalance, which may wait for a dead member's session
 REBALANCING = ("ILLEGAL_GENERATION", "REBALANCE_IN_PROGRESS", "STALE_MEMBER_EPOCH")
 
 
@@ -58,21 +58,26 @@ class Commits:
             reason = error or next(one.error for one in partitions if one.error)
             log.info("committing on %s, partitions %s, comes again: %s", self._topic, sorted(failed), reason)
 
-    def send_and_wait(self, client: Consumer, commits: list[tuple[Tracker, Commit]]) -> None:
-        """Commit this, and wait for the answer; what fails may come again."""
-        if reason := self._try(client, commits):
-            log.warning("what was acked last on %s may come again: %s", self._topic, reason)
+    def send_and_wait(self, client: Consumer, commits: Callable[[], list[tuple[Tracker, Commit]]]) -> None:
+        """Commit this, and wait for the answer; what fails may come again.
 
-    def finish(self, client: Consumer) -> None:
-        """Commit all that is new before leaving; after a rebalance if there is one, which takes no commits."""
+        While a classic group rebalances, its coordinator holds back commits behind the receiver's request to join, and
+        refuses them when it has answered that: they are repeated until the rebalance is over. Polling here would have
+        librdkafka join again, and again.
+        """
         give_up = time.monotonic() + LEAVE
-        while self._on_its_way and time.monotonic() < give_up:  # librdkafka may send it again, after the last one
-            client.poll(GATHER)
-        while reason := self._try(client, self._holding.commits()):
+        while reason := self._try(client, commits()):
             if reason not in REBALANCING or time.monotonic() > give_up:
                 log.warning("what was acked last on %s may come again: %s", self._topic, reason)
                 return
+            time.sleep(GATHER)
+
+    def finish(self, client: Consumer) -> None:
+        """Commit all that is new before leaving."""
+        give_up = time.monotonic() + LEAVE
+        while self._on_its_way and time.monotonic() < give_up:  # librdkafka may send it again, after the last one
             client.poll(GATHER)
+        self.send_and_wait(client, self._holding.commits)
 
     def _try(self, client: Consumer, commits: list[tuple[Tracker, Commit]]) -> str:
         """Commit, and wait for the answer; return the name of what went wrong, "" if nothing did."""

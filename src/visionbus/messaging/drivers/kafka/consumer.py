@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, KafkaException, TopicPartition
 from confluent_kafka import Consumer as Client
 
-from visionbus.messaging.drivers.kafka.commits import Commits
+from visionbus.messaging.drivers.kafka.commits import LEAVE, Commits
 from visionbus.messaging.drivers.kafka.errors import translated
 from visionbus.messaging.errors import AccessError, MessagingError, NotFoundError
 
@@ -204,10 +204,20 @@ class ConsumerThread(threading.Thread):
         try:
             self._pause(client, everything=True)
             self._commits.finish(client)
+            if self._configuration["group.protocol"] == "classic":
+                self._wait_to_be_heard(client)
         except KafkaException as error:
-            log.warning("what was acked last on %s may come again: %s", self._topic, error)
+            log.warning("leaving the group of %s: %s", self._topic, error)
         client.close()
         self._lost(self._holding.forget(self._holding.numbers()))
+
+    def _wait_to_be_heard(self, client: Client) -> None:
+        """Wait until the group's coordinator has answered a request to join, if one is on its way.
+
+        A request to leave would be held back behind it, time out, and leave a member that is dead, for whom the others
+        wait in the next rebalance: so any question is asked first.
+        """
+        client.committed([TopicPartition(self._topic, 0)], timeout=LEAVE)
 
     def _on_assign(self, client: Client, partitions: list[TopicPartition]) -> None:
         if self._holding.hurry:  # closing: who comes next shall have them, and brokers would not be heard now
@@ -254,7 +264,7 @@ class ConsumerThread(threading.Thread):
         with self._holding.changed:  # no ack comes in between
             commits = self._holding.commits(numbers)
             self._give_up(numbers)
-        self._commits.send_and_wait(client, commits)
+        self._commits.send_and_wait(client, lambda: commits)
         client.incremental_unassign(partitions)
 
     def _on_lost(self, client: Client, partitions: list[TopicPartition]) -> None:

@@ -75,8 +75,13 @@ class KafkaDriver(Driver):
     ) -> KafkaSubscription:
         partitions = await self._partitions(topic)
         group = self._group(topic, subscription)
+        identity = await self._admin.identity(topic)
         if not await self._admin.committed(group, topic, partitions):
             raise NotFoundError.undeclared(topic, subscription)
+
+        async def is_there() -> bool:
+            return await self._admin.identity(topic) == identity
+
         if self._settings.group_protocol == "classic":
             in_force = await sessions.classic(self._admin, ack_deadline)
         else:
@@ -88,7 +93,7 @@ class KafkaDriver(Driver):
             prefetch=prefetch,
             prefetch_bytes=self._settings.prefetch_bytes,
             lost=lost,
-            exists=lambda: self._admin.partitions(topic),
+            is_there=is_there,
         )
         try:
             await attached.joined()

@@ -22,9 +22,10 @@ log = logging.getLogger(__name__)
 
 GIVEN_BACK = 0.5  # seconds after which other receivers get what was released, if nobody here asks for it
 MAX_PATIENCE = 3600.0  # seconds
-LOOK_AGAIN = 1.0  # seconds
+LOOK = 10.0  # seconds between two looks whether the topic is still the same
+LOOK_AGAIN = 1.0  # seconds after one that failed
 JOIN = 1.0  # seconds that entering waits for partitions
-CLOSE = 5.0  # seconds that closing waits for the brokers
+CLOSE = 10.0  # seconds that closing waits for the brokers
 
 
 class KafkaSubscription(DriverSubscription):
@@ -39,12 +40,12 @@ class KafkaSubscription(DriverSubscription):
         prefetch: int,
         prefetch_bytes: int,
         lost: Callable[[Collection[Hashable]], None],
-        exists: Callable[[], Awaitable[object]],
+        is_there: Callable[[], Awaitable[bool]],
     ) -> None:
-        """Join; `exists` looks whether the topic is still there."""
+        """Join; `is_there` tells whether the topic is still there, and no other of its name."""
         self.ack_deadline = ack_deadline
         self._topic = topic
-        self._exists = exists
+        self._is_there = is_there
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()  # there may be something to hand out
         self._joined = asyncio.Event()
@@ -62,6 +63,7 @@ class KafkaSubscription(DriverSubscription):
         )
         self._thread.wanted_until = time.monotonic() + self._patience
         self._alive()
+        self._doubt = self._loop.call_later(LOOK, self._look_now_and_then)
         self._thread.start()
 
     async def joined(self) -> None:
@@ -83,6 +85,12 @@ class KafkaSubscription(DriverSubscription):
         """Tell the thread, again and again, that the loop turns."""
         self._thread.alive_until = time.monotonic() + self.ack_deadline
         self._beat = self._loop.call_later(self.ack_deadline / 3, self._alive)
+
+    def _look_now_and_then(self) -> None:
+        """Have it looked whether the topic is another by now: librdkafka would go on in that at the old offsets."""
+        self._thread.doubts_topic = True
+        self._changed.set()
+        self._doubt = self._loop.call_later(LOOK, self._look_now_and_then)
 
     async def fetch(self, room: int, timeout: float | None) -> list[Delivery]:
         await asyncio.sleep(0)  # where messages never run out, the loop still turns
@@ -121,8 +129,11 @@ class KafkaSubscription(DriverSubscription):
         """Find out whether the topic is still there, however long it takes until a broker answers."""
         while True:
             try:
-                if not await self._exists():
-                    self._thread.failure = NotFoundError.undeclared(self._topic)
+                if not await self._is_there():
+                    self._thread.failure = NotFoundError(
+                        f"topic {self._topic!r} was deleted under its receiver: declare it and subscribe again; "
+                        "what was sent meanwhile to a new one of that name may have been passed over"
+                    )
             except MessagingError as error:
                 log.info("cannot look whether %s is still there: %s", self._topic, error)
                 await asyncio.sleep(LOOK_AGAIN)
@@ -147,6 +158,7 @@ class KafkaSubscription(DriverSubscription):
         self._closed = True
         self._changed.set()
         self._beat.cancel()
+        self._doubt.cancel()
         if self._looking:
             self._looking.cancel()
         self._thread.alive_until = float("inf")
