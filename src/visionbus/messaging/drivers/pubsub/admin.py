@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,6 @@ CALL = 10.0  # seconds for one call
 BACKSTOP = 100  # attempts after which Pub/Sub itself gives a message up: the most that it offers; ours come first
 ACK_DEADLINE = 10  # seconds, of a subscription: its receivers' streams bring their own
 DELETED = "_deleted-topic_"  # what Pub/Sub calls the topic of a subscription that outlived it
-_LEGAL = re.compile(r"(?!goog)[A-Za-z][A-Za-z0-9._~+%-]{2,254}", re.ASCII)
 
 
 class Admin:
@@ -60,8 +58,6 @@ class Admin:
             self._check(found, topic, subscription)
 
     async def _declare_topic(self, topic: str, *, create: bool) -> None:
-        if not _LEGAL.fullmatch(topic):
-            raise NotFoundError.undeclared(topic)
         path = self._settings.topic_path(topic)
         doing = f"looking up the topic {topic!r}"
         try:
@@ -140,8 +136,6 @@ class Admin:
         return None
 
     async def _subscription(self, topic: str, subscription: str) -> Any:  # noqa: ANN401 (protobuf)
-        if not _LEGAL.fullmatch(topic):
-            raise NotFoundError.undeclared(topic)
         path = self._settings.subscription_path(topic, subscription)
         request = types.GetSubscriptionRequest.pb()(subscription=path)
         try:

@@ -63,6 +63,7 @@ class Publisher:
 
     async def send(self, topic: str, messages: Sequence[Message]) -> list[str]:
         """Send, and return the ids once Pub/Sub holds all; raises as `Driver.send` says."""
+        self._settings.topic_path(topic)  # raises for what cannot be one: of a request, Pub/Sub would not tell so much
         for message in messages:
             check_carried(message)
         send = _Send(topic, messages)

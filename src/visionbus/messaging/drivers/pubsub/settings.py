@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from visionbus.messaging.errors import NotFoundError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -37,6 +39,7 @@ MINUTE, DAY = 60.0, 86_400.0  # seconds
 NEVER = 0.0  # expiration
 
 _PROJECT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]|:(?=[A-Za-z])){2,99}", re.ASCII)  # example.com:project, too
+_NAME = re.compile(r"(?!goog)[A-Za-z][A-Za-z0-9._~+%-]{2,254}", re.ASCII)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]@]+)(:[0-9]{1,5})?")
 _ACCOUNT = re.compile(r"[^\s@,/?#]+@[^\s@,/?#]+")
 
@@ -90,12 +93,16 @@ class PubsubSettings:
         return settings
 
     def topic_path(self, topic: str) -> str:
-        """Return Pub/Sub's name of a topic."""
+        """Return Pub/Sub's name of a topic; `NotFoundError` for what no topic can be called."""
+        if not _NAME.fullmatch(topic):
+            raise NotFoundError.undeclared(topic)
         return f"projects/{self.project}/topics/{topic}"
 
     def subscription_path(self, topic: str, subscription: str) -> str:
-        """Return Pub/Sub's name of a subscription."""
+        """Return Pub/Sub's name of a subscription; `NotFoundError` for what none can be called."""
         name = subscription if self.verbatim_names else f"{topic}.{subscription}"
+        if not _NAME.fullmatch(name):
+            raise NotFoundError.undeclared(topic, subscription)
         return f"projects/{self.project}/subscriptions/{name}"
 
 
