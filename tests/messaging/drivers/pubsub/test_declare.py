@@ -11,7 +11,9 @@ from google.pubsub_v1 import types
 from server import METHODS, Fault, Server
 from service import Service
 
+from visionbus.brokers.ports import free_ports
 from visionbus.messaging import AccessError, Message, NotFoundError, UnavailableError, connect
+from visionbus.messaging.drivers.pubsub import admin
 from visionbus.messaging.errors import MessagingError
 
 PROJECT = "projects/visionbus"
@@ -122,10 +124,20 @@ async def test_creation_whose_answer_was_lost_is_no_error(monkeypatch):
 
 async def test_server_that_is_away_is_told_after_send_timeout(monkeypatch):
     async with served(monkeypatch, "?send_timeout=0.3") as (bus, server):
+        monkeypatch.setattr(admin, "UNREACHED", 0.0)
+        await bus.declare("images")
         await server.stop()
         with pytest.raises(UnavailableError, match="check the network"):
             await bus.declare("images")
         await server.start()
+
+
+async def test_server_that_never_was_there_is_told_sooner(monkeypatch):
+    monkeypatch.setattr(admin, "UNREACHED", 0.3)
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"127.0.0.1:{free_ports(1)[0]}")
+    async with connect("pubsub://visionbus?send_timeout=600") as bus:
+        with pytest.raises(UnavailableError, match="PUBSUB_EMULATOR_HOST"):
+            await bus.declare("images")
 
 
 async def test_missing_permission_is_told_with_the_cure(monkeypatch):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CALL = 10.0  # seconds for one call
+UNREACHED = 10.0  # seconds until it is told that nothing ever answered: as long as a broker takes to start
 BACKSTOP = 100  # attempts after which Pub/Sub itself gives a message up: the most that it offers; ours come first
 ACK_DEADLINE = 10  # seconds, of a subscription: its receivers' streams bring their own
 DELETED = "_deleted-topic_"  # what Pub/Sub calls the topic of a subscription that outlived it
@@ -155,7 +156,8 @@ class Admin:
 
     async def _ask(self, method: str, request: Message, doing: str) -> Any:  # noqa: ANN401 (of many types)
         """Ask patiently."""
-        ends = time.monotonic() + self._settings.send_timeout
+        patience = self._settings.send_timeout
+        ends = time.monotonic() + (patience if self._connection.reached else min(patience, UNREACHED))
         failures = 0
         while True:
             left = ends - time.monotonic()

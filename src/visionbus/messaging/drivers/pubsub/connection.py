@@ -16,6 +16,8 @@ from visionbus.messaging.drivers.pubsub.credentials import Authority, Metadata
 from visionbus.messaging.errors import ClosedError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from google.protobuf.message import Message
 
     from visionbus.messaging.drivers.pubsub.settings import PubsubSettings
@@ -67,6 +69,7 @@ _METHODS = {
     "ModifyAckDeadline": _subscriber("subscription", types.ModifyAckDeadlineRequest.pb(), empty_pb2.Empty),
     "Pull": _subscriber("subscription", types.PullRequest.pb(), types.PullResponse.pb()),
 }
+_SILENCE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})  # what no answer looks like
 _PUBLISH = "/google.pubsub.v1.Publisher/Publish"
 _STREAM = "/google.pubsub.v1.Subscriber/StreamingPull"
 
@@ -80,6 +83,7 @@ class Connection:
         self._channel: aio.Channel | None = None
         self._stubs: dict[str, tuple[Any, str]] = {}
         self._publish: Any = None
+        self.reached = False  # whether anything ever answered
         self._closed = False
 
     async def call(self, method: str, request: Message, timeout: float) -> Any:  # noqa: ANN401 (of many types)
@@ -90,7 +94,7 @@ class Connection:
         identity = await self._identity(timeout)
         stub, routed_by = self._stub(method)
         routing = ("x-goog-request-params", f"{routed_by}={getattr(request, routed_by)}")
-        return await stub(request, timeout=timeout, metadata=(routing, *identity))
+        return await self._answer(stub(request, timeout=timeout, metadata=(routing, *identity)))
 
     async def publish(self, topic: str, messages: bytes, timeout: float) -> Any:  # noqa: ANN401 (protobuf)
         """Publish what `records.encoded` has made, one after the other, to a topic's path; return the PublishResponse.
@@ -101,9 +105,8 @@ class Connection:
         if self._publish is None:
             self._publish = self._opened().unary_unary(_PUBLISH, None, types.PublishResponse.pb().FromString)
         request = types.PublishRequest.pb()(topic=topic).SerializeToString() + messages
-        return await self._publish(
-            request, timeout=timeout, metadata=(("x-goog-request-params", f"topic={topic}"), *identity)
-        )
+        routing = ("x-goog-request-params", f"topic={topic}")
+        return await self._answer(self._publish(request, timeout=timeout, metadata=(routing, *identity)))
 
     async def stream(self, subscription: str) -> aio.StreamStreamCall[Any, Any]:
         """Return a new StreamingPull call, for a subscription's path; nothing is sent yet."""
@@ -120,6 +123,15 @@ class Connection:
         self._closed = True
         if self._channel is not None:
             await self._channel.close()
+
+    async def _answer(self, call: Awaitable[Any]) -> Any:  # noqa: ANN401 (of many types)
+        try:
+            answer = await call
+        except aio.AioRpcError as error:
+            self.reached = self.reached or error.code() not in _SILENCE
+            raise
+        self.reached = True
+        return answer
 
     async def _identity(self, timeout: float) -> Metadata:
         async with asyncio.timeout(timeout):

@@ -53,20 +53,19 @@ class Authority:
                 self._credentials.refresh(Request())
         except GoogleAuthError as error:
             raise Unauthorized(error) from None  # its other arguments may repeat what the token service was sent
-        except (OSError, ValueError) as error:
-            raise Unauthorized(GoogleAuthError(str(error))) from None
 
 
 def find(settings: PubsubSettings) -> Credentials:
-    """Return credentials: of the file that the URL names or of the usual places, acting for another if it says so.
+    """Return credentials: of the service account whose file the URL names, or of the usual places, and for another.
 
-    The usual places are those of Google's libraries: GOOGLE_APPLICATION_CREDENTIALS, gcloud's, and the machine's own.
+    The usual places are those of Google's libraries: GOOGLE_APPLICATION_CREDENTIALS (workload identity's file, too),
+    gcloud's, and the machine's own.
     """
     scope = _IMPERSONATING if settings.impersonate else SCOPE
     if settings.credentials:
-        found, _ = google.auth.load_credentials_from_file(settings.credentials, scopes=[scope])
+        found = _of_file(settings.credentials)
     else:
-        found, _ = google.auth.default(scopes=[scope])
+        found, _ = google.auth.default(scopes=[scope], request=Request())
     credentials: Credentials = with_scopes_if_required(found, [scope])
     if isinstance(credentials, service_account.Credentials):
         credentials = credentials.with_always_use_jwt_access(True)  # noqa: FBT003 (signed here: no token service is asked)
@@ -76,3 +75,14 @@ def find(settings: PubsubSettings) -> Credentials:
     return impersonated_credentials.Credentials(
         credentials, target_principal=target, target_scopes=[SCOPE], delegates=delegates or None, lifetime=_LIFE
     )
+
+
+def _of_file(path: str) -> Credentials:
+    try:
+        return service_account.Credentials.from_service_account_file(path)
+    except (OSError, ValueError) as error:
+        what = error.strerror if isinstance(error, OSError) else "it is not of that form"
+        raise GoogleAuthError(
+            f"credentials={path} in the pubsub URL is no key file of a service account ({what}): files of another kind "
+            "are named in GOOGLE_APPLICATION_CREDENTIALS"
+        ) from None
