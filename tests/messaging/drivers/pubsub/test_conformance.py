@@ -1,10 +1,70 @@
-"""The conformance suite on Google's emulator of Pub/Sub."""
+"""The conformance suite on Google's emulator of Pub/Sub.
+
+Leases there take ten seconds at least, and the emulator feeds the streams of receivers that were killed until they run
+out: what waits for leases runs in processes of its own, side by side, while the rest runs here.
+"""
+
+import subprocess
+import sys
 
 import pytest
 
 from visionbus.messaging.conformance import *  # noqa: F403
+from visionbus.messaging.conformance import CLAIMS
+
+WAITING = (
+    "test_acked_message_does_not_come_when_its_lease_would_have_ended",
+    "test_acks_of_a_process_that_was_frozen_past_its_lease_change_nothing",
+    "test_failing_messages_are_buried_and_no_others_while_receivers_are_killed",
+    "test_late_acks_and_nacks_of_a_receiver_that_stood_still_change_nothing",
+    "test_messages_of_a_killed_process_come_to_the_others_as_the_same_attempt",
+    "test_messages_of_a_receiver_whose_loop_ended_without_closing_come_to_the_others",
+    "test_messages_of_a_receiver_whose_loop_stands_still_come_to_the_others",
+    "test_receiver_that_stood_still_goes_on_afterwards",
+    "test_receivers_frozen_and_woken_at_random_lose_nothing",
+    "test_slow_handler_keeps_its_message_while_its_loop_turns",
+    "test_thirty_random_kills_lose_nothing_and_bury_nothing",
+    "test_what_an_idle_receiver_does_not_ask_for_comes_to_the_others",
+)
+PROGRAM = """
+import sys
+import warnings
+warnings.simplefilter("error")
+from visionbus.messaging.conformance import CLAIMS
+CLAIMS[sys.argv[1]].run(sys.argv[2])
+"""
+
+for _name in WAITING:
+    del globals()[_name]
 
 
 @pytest.fixture
 def bus_url(pubsub):
     return pubsub.url
+
+
+@pytest.fixture(scope="module", autouse=True)
+def side_by_side(request, pubsub, tmp_path_factory):
+    """Start those of `WAITING` that this session is to run; give the process and the output of each."""
+    folder = tmp_path_factory.mktemp("conformance")
+    asked = [
+        item.callspec.params["name"] for item in request.session.items if item.name.startswith("test_waiting_claim")
+    ]
+    running = {}
+    for name in asked:
+        output = folder / name
+        with output.open("w") as file:
+            command = [sys.executable, "-c", PROGRAM, name, pubsub.url]
+            running[name] = subprocess.Popen(command, stdout=file, stderr=file), output
+    yield running
+    for process, _ in running.values():
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", WAITING)
+def test_waiting_claim_holds(side_by_side, name):
+    assert name in CLAIMS
+    process, output = side_by_side[name]
+    assert process.wait() == 0, output.read_text()

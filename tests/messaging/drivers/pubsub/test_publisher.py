@@ -247,13 +247,14 @@ async def test_what_is_on_its_way_is_bounded(monkeypatch):
         messages = [Message(bytes(1000), f"key-{number}") for number in range(2000)]
         sends = [asyncio.create_task(bus.send("images", *messages[at : at + 20])) for at in range(0, 2000, 20)]
         await service.come(6)
-        held = bus._driver._publisher._held
-        assert 100_000 <= held < 130_000
+        inside = bus._driver._publisher
+        assert len(inside._calls) == 6
+        assert 100_000 <= inside._held < 130_000
         service.gate.set()
         await asyncio.gather(*sends)
         assert service.most_waiting == 6
         assert len(service.data) == 2000
-        assert bus._driver._publisher._held == 0
+        assert inside._held == 0
 
 
 async def test_cancelled_send_frees_what_it_held_and_the_others_go_on(monkeypatch):
