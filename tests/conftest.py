@@ -37,10 +37,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if {"kafka", "pubsub"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
-        if any(word in item.nodeid for word in ("broker", "kafka")) and item.get_closest_marker("slow"):
-            # Open: close to a rebalance, classic groups have repeated acks, once in some hundred tests. What fails is
-            # run again, which the summary tells (R); what is broken fails three times.
-            item.add_marker(pytest.mark.flaky(reruns=2))
 
 
 @pytest.fixture(autouse=True)
