@@ -51,7 +51,7 @@ class Pull:
     received: Callable[[Any, float], None]
     unwanted: Callable[[Any], None]
     room: asyncio.Event  # set while more may be read
-    plenty: asyncio.Event  # set while there is so much room that a stream is worth opening
+    plenty: asyncio.Event  # set while there is so much room that a stream is worth opening again
     opened: asyncio.Event  # set when a stream has been asked for
 
     def request(self, client_id: str) -> Any:  # noqa: ANN401 (a protobuf message)
@@ -128,7 +128,7 @@ class Stream:
 
     async def _pull_once(self) -> None:
         if not self._ending:
-            await self._pull.plenty.wait()
+            await (self._pull.plenty if self._paused else self._pull.room).wait()
         if self._ending:
             return
         call = self._call = await self._connection.stream(self._pull.path)
