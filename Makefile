@@ -22,7 +22,7 @@ demo:
 
 test:
 	@$(INSTALL) test
-	@$(PY) -m pytest -ra $(ARGS)
+	@$(PY) -m pytest -ra -n 2 --dist loadgroup $(ARGS)
 
 check: lint
 	@$(PY) -m pytest -ra -q -m "not slow"

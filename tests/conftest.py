@@ -35,8 +35,11 @@ class ForeignEmulator:
 @pytest.hookimpl(trylast=True)  # when all are marked slow that are
 def pytest_collection_modifyitems(items):
     for item in items:
-        if {"kafka", "pubsub"} & set(getattr(item, "fixturenames", ())):
+        brokers = {"kafka", "pubsub"} & set(getattr(item, "fixturenames", ()))
+        if brokers:
             item.add_marker(pytest.mark.slow)
+        if "kafka" in brokers or "kafka" in item.nodeid:  # one process runs these, another meanwhile the rest
+            item.add_marker(pytest.mark.xdist_group("kafka"))
 
 
 @pytest.fixture(autouse=True)
