@@ -1,11 +1,12 @@
 """A receiver whose broker does not answer, or is a stand-in that answers what a broker seldom does."""
 
 import asyncio
+import uuid
 
 import pytest
 
 from visionbus.brokers.ports import free_ports
-from visionbus.messaging import MessagingError, NotFoundError, UnavailableError
+from visionbus.messaging import Message, MessagingError, NotFoundError, UnavailableError, connect
 from visionbus.messaging.driver import Address
 from visionbus.messaging.drivers.kafka.consumer import ConsumerThread
 from visionbus.messaging.drivers.kafka.holding import Holding
@@ -155,3 +156,50 @@ def test_pause_for_want_of_room_lasts_until_there_is_room(monkeypatch):
         starved.append(thread._starved(0))
     assert starved == [False, False, True, True, True, True]
     assert not thread._starved(1)
+
+
+class Fatal:
+    """librdkafka's word that a client is of no use any more."""
+
+    def name(self):
+        return "_FATAL"
+
+    def str(self):
+        return "Broker: Invalid request"
+
+    def fatal(self):
+        return True
+
+    def retriable(self):
+        return False
+
+
+@pytest.mark.parametrize("protocol", ["consumer", "classic"])
+def test_client_that_fails_for_good_after_it_was_a_member_gets_a_successor(kafka, protocol):
+    async def receive_before_and_after():
+        topic = f"consumer-{uuid.uuid4().hex}"
+        async with asyncio.timeout(60), connect(f"{kafka.url}?group_protocol={protocol}") as bus:
+            await bus.declare(topic, "workers")
+            async with bus.subscribe(topic, "workers") as receiver:
+                await bus.send(topic, Message(b"acked"), Message(b"held"))
+                batch = await receiver.receive(2, linger=2.0)
+                await receiver.ack(*(one for one in batch if one.message.data == b"acked"))
+                await asyncio.to_thread(receiver._attached._thread._on_error, Fatal())
+                await bus.send(topic, Message(b"later"))
+                again = await receiver.receive(3, linger=5.0)
+                return {one.message.data for one in again}
+
+    assert asyncio.run(receive_before_and_after()) >= {b"held", b"later"}
+
+
+def test_client_that_fails_for_good_before_it_was_a_member_ends_its_receiver():
+    async def receive():
+        receiver = subscription(configuration(), never)
+        try:
+            receiver._thread._on_error(Fatal())
+            await receiver.fetch(1, 60.0)
+        finally:
+            await receiver.close()
+
+    with pytest.raises(MessagingError, match="Invalid request"):
+        asyncio.run(receive())

@@ -66,7 +66,6 @@ class ConsumerThread(threading.Thread):
         self._full_since = float("inf")
         self._starved_after = STARVED[0]
         self._starving = False  # paused for want of room
-        self._commits = Commits(topic, holding)
 
     def stop(self) -> None:
         """Have the thread commit, leave and end; from any thread."""
@@ -76,19 +75,23 @@ class ConsumerThread(threading.Thread):
 
     def run(self) -> None:
         try:
-            client = Client(
-                self._configuration | {"on_commit": self._commits.on_commit, "error_cb": self._on_error},
-            )
+            while not self._holding.hurry:
+                self._receive()
         except KafkaException as error:
             self._fail(translated(error.args[0], f"receiving from {self._topic!r}"))
-            return
-        try:
-            self._join(client)
-            while not self._holding.hurry:
-                self._turn(client)
         except Exception as error:  # a thread has nobody to raise to
             log.exception("the receiver of %s has failed", self._topic)
             self._fail(MessagingError(f"receiving from {self._topic!r} failed: {error}"))
+
+    def _receive(self) -> None:
+        """Receive by one client, until closed or until the client is beyond help."""
+        self._commits = Commits(self._topic, self._holding)
+        self._was_assigned = self._is_broken = False
+        client = Client(self._configuration | {"on_commit": self._commits.on_commit, "error_cb": self._on_error})
+        try:
+            self._join(client)
+            while not (self._holding.hurry or self._is_broken):
+                self._turn(client)
         finally:
             self._leave_for_good(client)
 
@@ -157,8 +160,10 @@ class ConsumerThread(threading.Thread):
         if isinstance(problem, NotFoundError):
             self.doubts_topic = True
             self._arrived()
-        elif isinstance(problem, AccessError) or error.fatal():
+        elif isinstance(problem, AccessError):
             self._fail(problem)
+        elif error.fatal():
+            self._end(problem)
         else:
             log.warning("%s", problem)
 
@@ -202,14 +207,15 @@ class ConsumerThread(threading.Thread):
 
     def _leave_for_good(self, client: Client) -> None:
         try:
-            self._pause(client, everything=True)
-            self._commits.finish(client)
-            if self._configuration["group.protocol"] == "classic":
-                self._wait_to_be_heard(client)
+            if not self._is_broken:
+                self._pause(client, everything=True)
+                self._commits.finish(client)
+                if self._configuration["group.protocol"] == "classic":
+                    self._wait_to_be_heard(client)
         except KafkaException as error:
             log.warning("leaving the group of %s: %s", self._topic, error)
         client.close()
-        self._lost(self._holding.forget(self._holding.numbers()))
+        self._give_up(self._holding.numbers())
 
     def _wait_to_be_heard(self, client: Client) -> None:
         """Wait until the group's coordinator has answered a request to join, if one is on its way.
@@ -223,6 +229,7 @@ class ConsumerThread(threading.Thread):
         if self._holding.hurry:  # closing: who comes next shall have them, and brokers would not be heard now
             client.incremental_assign([])
             return
+        self._was_assigned = True
         committed = self._committed(client, partitions)
         for one in committed:
             known = one.offset >= 0
@@ -284,9 +291,21 @@ class ConsumerThread(threading.Thread):
         """Take what concerns no partition: brokers that are away, which librdkafka goes on looking for."""
         problem = translated(error, f"receiving from {self._topic!r}")
         if error.fatal():
-            self._fail(problem)
+            self._end(problem)
         else:
             log.info("%s", problem)
+
+    def _end(self, problem: MessagingError) -> None:
+        """Take what a client does not recover from.
+
+        One that was a member before gets a successor: librdkafka 2.16 has been seen to send, when it joined a KIP-848
+        group once more, a heartbeat that the broker takes for invalid.
+        """
+        if self._was_assigned:
+            log.warning("%s; joining anew", problem)
+            self._is_broken = True
+        else:
+            self._fail(problem)
 
     def _fail(self, failure: MessagingError) -> None:
         self.failure = failure
