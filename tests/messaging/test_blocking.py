@@ -220,3 +220,18 @@ def test_leases_are_extended_while_the_program_computes(bus, topic):
 def test_bus_that_is_left_open_does_not_keep_the_program_alive():
     code = "from visionbus.messaging import connect_blocking; b = connect_blocking('memory://'); b.declare('abc')"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=20)
+
+
+def test_process_forked_from_an_open_bus_ends_by_itself():
+    forking = """
+import os, sys
+from visionbus.messaging import connect_blocking
+
+with connect_blocking("memory://") as bus:
+    bus.declare("images", "workers")
+    with bus.subscribe("images", "workers"):
+        if (child := os.fork()) == 0:
+            sys.exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+"""
+    subprocess.run([sys.executable, "-c", forking], check=True, timeout=30)

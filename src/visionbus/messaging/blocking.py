@@ -45,7 +45,7 @@ class _Loop:
         """Run to the end, and return or raise what it does; an interrupt (Ctrl-C) cancels it, which loses nothing: what
         was being handed out at that moment comes again, when the subscription is closed at the latest.
         """
-        if self._process != os.getpid():
+        if self.is_of_parent:
             work.close()
             raise ClosedError("the bus was connected by the process that this one was forked from: connect here")
         with self._submitting:
@@ -60,6 +60,11 @@ class _Loop:
         except BaseException:
             future.cancel()
             raise
+
+    @property
+    def is_of_parent(self) -> bool:
+        """Whether this process was forked meanwhile: a fork has no threads, and the loop is the parent's."""
+        return self._process != os.getpid()
 
     def stop(self) -> None:
         """Cancel what other threads still wait for, and end the thread."""
@@ -100,7 +105,7 @@ class BlockingBus:
     def close(self) -> None:
         """As `Bus.close`; what other threads wait for ends with `ClosedError`."""
         with self._closing:
-            if self._closed:
+            if self._closed or self._loop.is_of_parent:
                 return
             self._closed = True
             try:
