@@ -47,15 +47,16 @@ class Kind:
     settling: float = SETTLING
 
 
-def run_fault(kind, fault, url, seed, *arguments, sabotage=None, **options):
+def run_fault(*given, **options):
+    """Run one fault as `verdict_of` does, on an event loop of its own."""
+    return asyncio.run(verdict_of(*given, **options))
+
+
+async def verdict_of(kind, fault, url, seed, *arguments, sabotage=None, **options):
     """Run one fault, a coroutine function that takes a fleet, and return the verdict."""
-
-    async def limited():
-        async with asyncio.timeout(kind.limit), Fleet(kind, url, seed, sabotage) as fleet:
-            await fault(fleet, *arguments, **options)
-            return await fleet.verdict()
-
-    return asyncio.run(limited())
+    async with asyncio.timeout(kind.limit), Fleet(kind, url, seed, sabotage) as fleet:
+        await fault(fleet, *arguments, **options)
+        return await fleet.verdict()
 
 
 class Worker:

@@ -32,12 +32,15 @@ class Traffic:
         self._quiet = quiet
         self._news = 0
 
+    def connect(self):
+        return connect(self.url)
+
     def message(self, number):
         return Message(b"%d " % number + self._filling, f"key-{number % 50}")
 
     async def send(self, *numbers):
         """Send these, again and again until all are confirmed."""
-        async with connect(self.url) as bus:
+        async with self.connect() as bus:
             for first in range(0, len(numbers), BATCH):
                 await self._send(bus, [self.message(number) for number in numbers[first : first + BATCH]])
 
@@ -68,7 +71,7 @@ class Traffic:
         """Receive and settle so many."""
         settled = 0
         async with (
-            connect(self.url) as bus,
+            self.connect() as bus,
             bus.subscribe(self.topic, "workers", retry=AGAIN, **options) as receiver,
         ):
             while most is None or settled < most:
@@ -138,7 +141,7 @@ class Traffic:
 
     async def remaining(self, topic, subscription):
         found = set()
-        async with connect(self.url) as bus, bus.subscribe(topic, subscription) as receiver:
+        async with self.connect() as bus, bus.subscribe(topic, subscription) as receiver:
             while batch := await receiver.receive(1000, timeout=1.5):
                 found.update(name_of(one.message) for one in batch)
                 await receiver.ack(*batch)

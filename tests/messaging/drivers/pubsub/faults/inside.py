@@ -1,0 +1,37 @@
+"""What a fleet's programs do inside the Pub/Sub driver: see what is held, and break a guarantee on purpose."""
+
+import time
+
+from visionbus.messaging.drivers.pubsub.acks import Acks
+from visionbus.messaging.drivers.pubsub.driver import PubsubDriver
+
+
+def held(receiver, deliveries):
+    """Give those that are still this receiver's, as its driver knows it."""
+    receiver._attached._expire(time.monotonic())
+    return [one for one in deliveries if one.lease in receiver._in_flight]
+
+
+def ack_on_receipt():
+    """Ack what is read from a stream at once, as one who auto-acks."""
+    honest = PubsubDriver.attach
+
+    async def attach(self, *names, **options):
+        receiver = await honest(self, *names, **options)
+        add = receiver._holding.add
+
+        def add_and_ack(received, ends):
+            receiver._acks.ack([one.ack_id for one in received])
+            return add(received, ends)
+
+        receiver._holding.add = add_and_ack
+        return receiver
+
+    PubsubDriver.attach = attach
+
+
+def ack_nothing():
+    Acks.ack = lambda self, ack_ids: None
+
+
+SABOTAGES = {act.__name__: act for act in (ack_nothing, ack_on_receipt)}

@@ -1,0 +1,91 @@
+"""Ways to break a guarantee of the Pub/Sub driver on purpose, in one driver."""
+
+import asyncio
+
+from google.pubsub_v1.types import pubsub
+from grpc import RpcError
+
+
+def attached(driver, change):
+    """Have each subscription of a driver changed when it is attached."""
+    honest = driver.attach
+
+    async def attach(*names, **options):
+        receiver = await honest(*names, **options)
+        change(receiver)
+        return receiver
+
+    driver.attach = attach
+
+
+def say_acks_once(driver):
+    def change(receiver):
+        honest = receiver._acks._call
+
+        async def call(method, request, timeout):
+            try:
+                return await honest(method, request, timeout)
+            except RpcError:
+                return None
+
+        receiver._acks._call = call
+
+    attached(driver, change)
+
+
+def confirm_what_failed(driver):
+    honest = driver._connection.publish
+
+    async def publish(topic, messages, timeout):
+        try:
+            return await honest(topic, messages, timeout)
+        except RpcError:
+            count = len(pubsub.PublishRequest.pb().FromString(messages).messages)
+            return pubsub.PublishResponse.pb()(message_ids=["1"] * count)
+
+    driver._connection.publish = publish
+
+
+def leave_streams_broken(driver):
+    honest = driver._connection.stream
+
+    async def stream(path):
+        if opened:
+            await asyncio.Event().wait()
+        opened.append(path)
+        return await honest(path)
+
+    opened = []
+    driver._connection.stream = stream
+
+
+def wait_for_silent_streams(driver):
+    def change(receiver):
+        async def keep_alive():
+            return
+
+        receiver._streams.keep_alive = keep_alive
+
+    attached(driver, change)
+
+
+def forget_what_was_acked(driver):
+    attached(driver, lambda receiver: setattr(receiver._holding, "_acked", Forgetful()))
+
+
+class Forgetful:
+    def among(self, _):
+        return set()
+
+    def add(self, _):
+        return None
+
+
+def ask_without_limits(driver):
+    def change(receiver):
+        for limit in ("most", "most_bytes"):
+            object.__setattr__(receiver._streams._pull, limit, 0)
+        for stream in receiver._streams._running.values():
+            stream._call.cancel()  # the next one asks so
+
+    attached(driver, change)

@@ -1,0 +1,104 @@
+"""Receivers that are killed and added, and receivers that stand still: every message is settled by somebody.
+
+On the tests' own server. Google's emulator cannot show it: it feeds the streams of killed clients for good, so that a
+plain loop with one stream a process, five of them killed, got 4,300 of 5,000 messages in 80 seconds, and no more.
+Each fault is run again with a guarantee of the driver broken on purpose, and must be found out then.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[3] / "faults")]
+from fleet import Kind, seed_of_run, verdict_of
+from server import Server
+
+pytestmark = pytest.mark.slow
+
+MESSAGES = 10_000
+LEASE = 10.0  # seconds
+PROJECT = "visionbus"
+
+
+class Onlooker:
+    """What the server knows of a subscription."""
+
+    def __init__(self, server, topic, subscription):
+        name = f"projects/{PROJECT}/subscriptions/{topic}.{subscription}"
+        self._leasing = server.service.leasing[name]
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        return None
+
+    async def finished(self, patience, _ledger):
+        ends = asyncio.get_running_loop().time() + patience
+        while self._leasing.unacked() and asyncio.get_running_loop().time() < ends:  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0.1)
+
+    async def left(self, _bus):
+        return {one.data.decode() for one in self._leasing.unacked()}
+
+
+def run(monkeypatch, fault, *, sabotage=None, settling=3 * LEASE, **options):
+    async def served():
+        seed = seed_of_run()
+        async with Server(seed) as server:
+            monkeypatch.setenv("PUBSUB_EMULATOR_HOST", server.host)
+            kind = Kind(
+                Path(__file__).with_name("inside.py"),
+                lambda _url, topic, subscription: Onlooker(server, topic, subscription),
+                limit=100.0,
+                settling=settling,
+            )
+            return await verdict_of(kind, fault, f"pubsub://{PROJECT}", seed, sabotage=sabotage, **options)
+
+    return asyncio.run(served())
+
+
+async def kills(fleet, rounds=5):
+    """Receivers are killed with SIGKILL, and others added."""
+    for number in range(rounds):
+        await fleet.fill(MESSAGES // rounds, doomed=10)
+        while len(fleet.living()) < 2 + number % 2:
+            await fleet.receiver()
+        await fleet.progress(1, MESSAGES // rounds)
+        (await fleet.victim()).kill()
+    await fleet.receiver()
+
+
+async def freezes(fleet, rounds=2):
+    """Receivers are frozen by SIGSTOP until the others have done all their work, and go on."""
+    for _ in range(rounds):
+        while len(fleet.living()) < 3:
+            await fleet.receiver("--work", "0.2")
+        await fleet.joined()
+        await fleet.fill(MESSAGES // rounds)
+        await fleet.progress(1, MESSAGES // rounds // 2)
+        victim = await fleet.victim()
+        victim.freeze()
+        if not await fleet.until(lambda: not fleet.ledger.unacked(), 2.5 * LEASE):
+            fleet.ledger.withheld |= fleet.ledger.unacked()
+        victim.wake()
+
+
+def test_receivers_that_are_killed_and_added_lose_nothing(monkeypatch):
+    verdict = run(monkeypatch, kills)
+    assert verdict.holds, verdict
+
+
+def test_receivers_frozen_past_their_leases_lose_nothing(monkeypatch):
+    verdict = run(monkeypatch, freezes)
+    assert verdict.holds, verdict
+
+
+def test_acks_on_receipt_are_found_out_by_kills(monkeypatch):
+    assert run(monkeypatch, kills, rounds=2, sabotage="ack_on_receipt", settling=1.0).lost
+
+
+def test_acks_that_are_kept_back_are_found_out(monkeypatch):
+    assert run(monkeypatch, freezes, rounds=1, sabotage="ack_nothing", settling=LEASE).returned
