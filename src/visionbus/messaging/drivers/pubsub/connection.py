@@ -26,7 +26,11 @@ _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_metadata_size", 4 * 1024 * 1024),
-    ("grpc.keepalive_time_ms", 30_000),  # as Google's own clients do
+    # a connection that stands and goes nowhere: asked for a sign of life as often as Google's own clients do; gRPC
+    # would wait for the answer for a minute, and leaves keepalive_timeout_ms unheeded (1.85)
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.http2.ping_timeout_ms", 15_000),
+    ("grpc.http2.max_pings_without_data", 0),  # any number: an idle receiver has no data
     # the defaults are 1 s and 2 min: long for an emulator, or a network, that comes back
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 5000),
