@@ -60,10 +60,11 @@ def test_new_topics_have_the_brokers_partitions_where_the_url_says_nothing(kafka
     assert foreign.partitions(topic) == [0, 1, 2, 3]
 
 
-def test_partitions_of_an_existing_topic_stay(kafka, foreign, topic):
+def test_partitions_of_an_existing_topic_stay_which_is_told(kafka, foreign, topic, caplog):
     foreign.create(topic, 2)
     asyncio.run(declare(f"{kafka.url}?partitions=7", topic, "workers"))
     assert foreign.partitions(topic) == [0, 1]
+    assert "has 2 partitions" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from visionbus.messaging.driver import Address, Driver
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 
     from visionbus.messaging.message import Message
+
+log = logging.getLogger(__name__)
 
 
 class KafkaDriver(Driver):
@@ -36,6 +39,8 @@ class KafkaDriver(Driver):
     async def declare(self, topic: str, subscriptions: Mapping[str, str | None], *, create: bool) -> None:
         created = await self._admin.create(topic) if create else False
         partitions = await self._partitions(topic)
+        if self._settings.partitions not in {None, len(partitions)}:
+            log.warning("topic %r has %d partitions: ?partitions= is for new ones", topic, len(partitions))
         for name in subscriptions:
             group = self._group(topic, name)
             # The ends before the look at what is committed: in the other order, what another declaration made, and a
