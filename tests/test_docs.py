@@ -46,6 +46,21 @@ def blocks(page):
             yield text[: fence.start(3)].count("\n"), "".join(line.removeprefix(indent) for line in lines)
 
 
+def run(page, found, folder):
+    """Run Python blocks as one program, in a folder, and give what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", RUNNER],
+        check=False,
+        input=json.dumps([str(page), found]),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def skip_without_what_it_needs(source):
     """Skip where the blocks need torch or Fashion-MNIST, and it is not to be had."""
     if "visionbus.training" in source and importlib.util.find_spec("torch") is None:
@@ -64,16 +79,19 @@ def test_python_of_the_page_runs(page, tmp_path):
     if not found:
         pytest.skip("no Python on this page")
     skip_without_what_it_needs("".join(block for _, block in found))
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", RUNNER],
-        check=False,
-        input=json.dumps([str(page), found]),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stderr
+    run(page, found, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["sqlite", "kafka", "pubsub"])
+def test_program_of_the_readme_runs_on_every_bus_with_nothing_but_the_url_changed(scheme, request, tmp_path):
+    readme = ROOT / "README.md"
+    line, program = next(blocks(readme))
+    written = "sqlite:///bus.db"
+    assert program.count(written) == program.count("://") == 1
+    url = written if scheme == "sqlite" else request.getfixturevalue(scheme).url
+    assert url.startswith(f"{scheme}://")
+    assert run(readme, [(line, program.replace(written, url))], tmp_path) == "b'hello' 1\n"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -1,10 +1,14 @@
 """What a pubsub URL may say."""
 
+import re
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 
 from visionbus.messaging import connect
-from visionbus.messaging.driver import Address
-from visionbus.messaging.drivers.pubsub.settings import DAY, EMULATOR, NEVER, SECRETS, PubsubSettings
+from visionbus.messaging.driver import BUS_PARAMETERS, Address
+from visionbus.messaging.drivers.pubsub.settings import DAY, EMULATOR, NEVER, PARAMETERS, SECRETS, PubsubSettings
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +44,19 @@ def test_every_parameter_is_understood():
         expiration=31 * DAY,
         filter='attributes.kind = "a"',
     )
+
+
+def test_docs_have_every_parameter_and_its_default():
+    text = (Path(__file__).parents[4] / "docs" / "pubsub.md").read_text(encoding="utf-8")
+    section = text.partition("## Parameters")[2].partition("\n## ")[0]
+    table = dict(re.findall(r"^\| `([a-z_]+)` \| ([^|]*?) *\|", section, re.MULTILINE))
+    assert table.keys() == PARAMETERS | BUS_PARAMETERS
+    defaults = {field.name: str(field.default) for field in fields(PubsubSettings) if field.name in table}
+    for name in ("linger", "prefetch_bytes", "retention", "send_timeout", "streams"):
+        assert table[name] == defaults[name].removesuffix(".0")
+    assert f"{table['endpoint'].strip('`')}:443" == defaults["endpoint"]
+    assert table["expiration"] == "`never`"
+    assert defaults["expiration"] == str(NEVER)
 
 
 @pytest.mark.parametrize("project", ["my-project", "example.com:my-project", "123456789012"])
