@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from visionbus.messaging.conformance import CLAIMS
 from visionbus.vision import DatasetError
 from visionbus.vision.datasets import fashion_mnist
 
@@ -99,6 +100,11 @@ def test_links_within_the_docs_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_conformance_tests_that_the_page_names_exist(page):
+    assert set(re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))) <= CLAIMS.keys()
 
 
 @pytest.mark.parametrize(("package", "page"), PACKAGES.items())
