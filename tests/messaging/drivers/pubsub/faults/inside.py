@@ -2,7 +2,6 @@
 
 import time
 
-from visionbus.messaging.drivers.pubsub.acks import Acks
 from visionbus.messaging.drivers.pubsub.driver import PubsubDriver
 
 
@@ -30,8 +29,4 @@ def ack_on_receipt():
     PubsubDriver.attach = attach
 
 
-def ack_nothing():
-    Acks.ack = lambda self, ack_ids: None
-
-
-SABOTAGES = {act.__name__: act for act in (ack_nothing, ack_on_receipt)}
+SABOTAGES = {act.__name__: act for act in (ack_on_receipt,)}

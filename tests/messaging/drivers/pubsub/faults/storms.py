@@ -113,8 +113,8 @@ async def connections_fall_silent(traffic, closing):
             await traffic.until_received(share)
             proxy.freeze()
 
-    await traffic.go(during=freeze)
-    return True  # acks may be among what goes nowhere
+    await traffic.go(during=freeze, rest=LEASE + 1)
+    return True  # acks may be among what goes nowhere: these come again
 
 
 async def publishes_fail(traffic, _):
@@ -149,7 +149,7 @@ async def server_is_away(traffic, _):
             await asyncio.sleep(seconds)  # how long it is away
             await traffic.server.start()
 
-    await traffic.go(during=leave)
+    await traffic.go(during=leave, rest=LEASE + 1)
     return True  # leases run out meanwhile
 
 

@@ -98,7 +98,3 @@ def test_receivers_frozen_past_their_leases_lose_nothing(monkeypatch):
 
 def test_acks_on_receipt_are_found_out_by_kills(monkeypatch):
     assert run(monkeypatch, kills, rounds=2, sabotage="ack_on_receipt", settling=1.0).lost
-
-
-def test_acks_that_are_kept_back_are_found_out(monkeypatch):
-    assert run(monkeypatch, freezes, rounds=1, sabotage="ack_nothing", settling=LEASE).returned

@@ -1,0 +1,73 @@
+"""Round trips over Pub/Sub, one message at a time, 200/s: the bus against Google's own clients, in one run.
+
+The next message goes out when the last one is in. A trip is from before the call that sends to after the one that
+receives. Both wait for the confirmation of what they send, and ack each message; Google's publisher does not wait for
+others to make a batch with.
+
+Usage: python benchmarks/pubsub_latency.py [--trips N] [--runs N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import queue
+import time
+from typing import TYPE_CHECKING
+
+from bus_runs import PACE, bus_trips
+from contest import DATA, KEYS, attributes, in_own_process, trips_table
+from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
+from google.cloud.pubsub_v1.types import BatchSettings, PublisherOptions
+from pubsub_common import URL, check_settled, emulator, subscription_path, topic, topic_path
+
+if TYPE_CHECKING:
+    from google.cloud.pubsub_v1.subscriber.message import Message
+
+WARM_UP = 20  # trips that do not count
+
+
+def official_trips(_: str, name: str, subscription: str, count: int) -> list[float]:
+    arrived: queue.SimpleQueue[float] = queue.SimpleQueue()
+
+    def receive(message: Message) -> None:
+        arrived.put(time.perf_counter())
+        message.ack()
+
+    publisher = PublisherClient(BatchSettings(max_messages=1), PublisherOptions(enable_message_ordering=True))
+    trips = []
+    with SubscriberClient() as subscriber:
+        pulling = subscriber.subscribe(subscription_path(name, subscription), receive)
+        for number in range(count):
+            start = time.perf_counter()
+            key = KEYS[number % 1000]
+            publisher.publish(topic_path(name), DATA, ordering_key=key, **attributes(number)).result()
+            trips.append(arrived.get() - start)
+            time.sleep(max(0.0, start + PACE - time.perf_counter()))
+        pulling.cancel()
+        pulling.result()
+    publisher.stop()
+    return trips
+
+
+CLIENTS = {"visionbus": bus_trips, "Google's clients": official_trips}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trips", type=int, default=150, metavar="N")
+    parser.add_argument("--runs", type=int, default=5, metavar="N")
+    options = parser.parse_args()
+    found: dict[str, list[list[float]]] = {client: [] for client in CLIENTS}
+    with emulator():
+        for run in range(options.runs):
+            for client in list(CLIENTS)[:: -1 if run % 2 else 1]:
+                with topic("workers") as name:
+                    trips = in_own_process(CLIENTS[client], URL, name, "workers", WARM_UP + options.trips)
+                    check_settled(name, "workers")
+                found[client].append(trips[WARM_UP:])
+    print(f"{options.trips:,} round trips of 1 kB one at a time, at most 200/s; medians of {options.runs} with spread")
+    trips_table(found, "<= 1")
+
+
+if __name__ == "__main__":
+    main()
