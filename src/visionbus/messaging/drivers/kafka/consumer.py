@@ -192,6 +192,7 @@ class ConsumerThread(threading.Thread):
     # the group
 
     def _join(self, client: Client) -> None:
+        self._is_joining = True
         client.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
         self.away = False
 
@@ -204,6 +205,7 @@ class ConsumerThread(threading.Thread):
         )
         client.unsubscribe()
         self.away = True
+        self._is_joining = False
 
     def _leave_for_good(self, client: Client) -> None:
         try:
@@ -221,15 +223,19 @@ class ConsumerThread(threading.Thread):
         """Wait until the group's coordinator has answered a request to join, if one is on its way.
 
         A request to leave would be held back behind it, time out, and leave a member that is dead, for whom the others
-        wait in the next rebalance: so any question is asked first.
+        wait in the next rebalance. Joining takes several requests; later ones are seen by asking anything else.
         """
+        give_up = time.monotonic() + LEAVE
+        while self._is_joining and not self.failure and time.monotonic() < give_up:
+            client.poll(POLL)
         client.committed([TopicPartition(self._topic, 0)], timeout=LEAVE)
 
     def _on_assign(self, client: Client, partitions: list[TopicPartition]) -> None:
+        self._was_assigned = True
+        self._is_joining = False
         if self._holding.hurry:  # closing: who comes next shall have them, and brokers would not be heard now
             client.incremental_assign([])
             return
-        self._was_assigned = True
         committed = self._committed(client, partitions)
         for one in committed:
             known = one.offset >= 0
