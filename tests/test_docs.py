@@ -23,7 +23,7 @@ PACKAGES = {  # package -> the page that describes its public names
     "visionbus.service.stores": "service.md",
     "visionbus.training": "training.md",
     "visionbus.vision": "vision.md",
-    "visionbus.vision.datasets": "vision.md",
+    "visionbus.vision.datasets": "data.md",
     "visionbus.vision.images": "vision.md",
 }
 NOT_FOR_USERS = ("visionbus.cli", "visionbus.messaging.conformance", "visionbus.messaging.drivers")

@@ -21,6 +21,7 @@ COMMANDS = {  # name -> where it is, and what `visionbus --help` says of it
     "worker": ("visionbus.cli.worker:worker", "Classify the images that come over the bus."),
     "send": ("visionbus.cli.send:send", "Publish images to be classified."),
     "results": ("visionbus.cli.results:results", "Store the answers, or print them."),
+    "data": ("visionbus.cli.data:data", "Look at data before anything is trained."),
     "train": ("visionbus.cli.train:train", "Train a classifier and write its model file."),
     "evaluate": ("visionbus.cli.evaluate:evaluate", "Measure a model on a data set."),
     "predict": ("visionbus.cli.predict:predict", "Classify image files, without a bus."),

@@ -13,6 +13,14 @@ def idx(array):
     return bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """Keep what is decoded away from the user's own cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder / "visionbus" / "pixels"
+
+
 @pytest.fixture
 def files():
     """Return the content of the four files, unpacked, by name."""

@@ -30,7 +30,8 @@ def test_folder_of_a_single_class_is_refused_by_its_name(tmp_path):
 
 
 def test_folder_whose_second_class_has_broken_files_only_is_refused(tmp_path):
-    put(tmp_path / "cats" / "1.png")
+    for number in range(20):
+        put(tmp_path / "cats" / f"{number}.png")
     (tmp_path / "dogs").mkdir()
     (tmp_path / "dogs" / "1.png").write_bytes(b"")
     with pytest.raises(DatasetError, match="one class only, 'cats'"):

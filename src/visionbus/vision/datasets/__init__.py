@@ -1,22 +1,36 @@
 """Data sets: `Dataset`, where data sets come from, and how they are split.
 
-There is one module per source (`fashion` with `fetch`, `folders`, `idx`), `dataset` for the value that they all
-return, and `loading` for the names by which users ask for them.
+`opening` opens any data: `folders` and `tables` list image files, which `decoding` decodes with the help of
+`pixel_cache`; `npz`, `idx`, `arrays` and `streams` take arrays; `opened` divides all of it and checks it for `leaks`.
 """
 
 from visionbus.vision.datasets.dataset import Dataset, split
+from visionbus.vision.datasets.decoding import Decoding
 from visionbus.vision.datasets.fashion import fashion_mnist
-from visionbus.vision.datasets.folders import Folder, Skipped, read_folder
-from visionbus.vision.datasets.loading import TrainingData, load_evaluation_data, load_training_data
+from visionbus.vision.datasets.leaks import Leak
+from visionbus.vision.datasets.listing import Skipped
+from visionbus.vision.datasets.loading import Folder, load_evaluation_data, load_training_data, read_folder
+from visionbus.vision.datasets.opened import TrainingData
+from visionbus.vision.datasets.opening import Checks, Holdout, open_data
+from visionbus.vision.datasets.streams import ArrayData, ImageStream
+from visionbus.vision.datasets.tables import Columns
 
 __all__ = [
+    "ArrayData",
+    "Checks",
+    "Columns",
     "Dataset",
+    "Decoding",
     "Folder",
+    "Holdout",
+    "ImageStream",
+    "Leak",
     "Skipped",
     "TrainingData",
     "fashion_mnist",
     "load_evaluation_data",
     "load_training_data",
+    "open_data",
     "read_folder",
     "split",
 ]

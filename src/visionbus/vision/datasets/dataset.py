@@ -80,11 +80,17 @@ def split(dataset: Dataset, fraction: float, *, seed: int = 0) -> tuple[Dataset,
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction must be above 0 and below 1, not {fraction}")
+    chosen = stratified(dataset.labels, fraction, seed)
+    return dataset.subset(np.flatnonzero(~chosen)), dataset.subset(np.flatnonzero(chosen))
+
+
+def stratified(labels: npt.NDArray[np.int64], fraction: float, seed: int) -> npt.NDArray[np.bool_]:
+    """Return which images `split` puts into the second part, bool [image], for labels int64 [image]."""
     generator = np.random.default_rng(seed)
-    chosen = np.zeros(len(dataset), dtype=bool)
-    for label in range(len(dataset.classes)):
-        members = np.flatnonzero(dataset.labels == label)
+    chosen = np.zeros(len(labels), dtype=bool)
+    for label in range(int(labels.max(initial=-1)) + 1):
+        members = np.flatnonzero(labels == label)
         wanted = min(max(round(len(members) * fraction), 1), len(members) - 1)
         if wanted > 0:
             chosen[generator.permutation(members)[:wanted]] = True
-    return dataset.subset(np.flatnonzero(~chosen)), dataset.subset(np.flatnonzero(chosen))
+    return chosen

@@ -1,136 +1,88 @@
-"""Reads a folder with one subfolder of images per class."""
+"""Lists a folder with one subfolder of images per class, alone or under train, validation and test."""
 
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
-import numpy as np
-import numpy.typing as npt
-
-from visionbus.vision.datasets.dataset import Dataset
-from visionbus.vision.errors import DatasetError, ImageError
-from visionbus.vision.files import read_limited
-from visionbus.vision.images import Input, Mode, load
-from visionbus.vision.images.formats import LIMITS, header
-
-_SAMPLE = 200  # images whose headers are read to choose an Input
-_SIDE = 64  # pixels; enough for a network that is trained from scratch in minutes on a CPU
-_IGNORED = {"thumbs.db", "desktop.ini"}
+from visionbus.vision.datasets.listing import PART_NAMES, File, Listing, Part, Skipped
+from visionbus.vision.datasets.paths import is_litter, is_stray, objection
+from visionbus.vision.errors import DatasetError
 
 
-@dataclass(frozen=True)
-class Skipped:
-    """A file that could not be read.
+def list_folder(folder: Path, *, links_out: bool = False) -> Listing:
+    """List the images of a folder; deeper folders belong to the class above them.
 
-    Attributes:
-        name: its path, relative to the folder.
-        reason: why it could not be used.
-    """
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Folder:
-    """The images of a folder.
-
-    Attributes:
-        dataset: the images that could be read; their `names` are paths relative to the folder.
-        input: the shape that they were fitted to.
-        skipped: the files that could not be read.
-    """
-
-    dataset: Dataset
-    input: Input
-    skipped: tuple[Skipped, ...]
-
-
-def read_folder(folder: Path, spec: Input | None = None, *, classes: Sequence[str] | None = None) -> Folder:
-    """Decode all images of a folder with one subfolder per class; deeper folders belong to the class above them.
-
-    Hidden files and folders are ignored; files that are not intact images are skipped and reported.
+    Hidden files and folders, what operating systems leave, and text files are passed over. Links to folders are not
+    followed, which is noted, and so loops of them end.
 
     Args:
-        folder: the folder with the subfolders.
-        spec: what to fit the images to; by default what suits them, see `suitable_input`.
-        classes: the names and their order; by default the subfolders that have files in them, sorted by name.
+        folder: the folder with a subfolder per class, or with `train` and further splits that hold these.
+        links_out: whether links may lead to files outside of `folder`.
 
     Raises:
-        DatasetError: if there is no class, no intact image, or a subfolder that is not in `classes`.
+        DatasetError: if there is no class.
     """
-    paths = list(_images(folder))
-    found = sorted({path.relative_to(folder).parts[0] for path in paths})
-    if not found:
-        raise DatasetError(f"{folder} has no subfolders with images: make one subfolder per class")
-    classes = tuple(found) if classes is None else tuple(classes)
-    if unknown := [name for name in found if name not in classes]:
-        raise DatasetError(
-            f"{folder} has the subfolders {', '.join(unknown)}, which are not among the classes: {', '.join(classes)}"
+    root = Path(os.path.realpath(folder))
+    parts = _parts(folder)
+    files: list[File] = []
+    skipped: list[Skipped] = []
+    notes: list[str] = []
+    for top, part in parts or [(folder, "train")]:
+        for path in _walk(top, notes, folder):
+            name = str(path.relative_to(folder))
+            reason = objection(path, root, links_out=links_out)
+            if reason is None:
+                files.append(File(path, name, path.relative_to(top).parts[0], part))
+            else:
+                skipped.append(Skipped(name, reason))
+    if not files:
+        raise DatasetError(_no_class(folder, skipped))
+    if parts:
+        notes += [f"{name} is no split, so it is not read" for name in _folders(folder) if _part(name) is None]
+        layout = "splits " + ", ".join(sorted({top.name for top, _ in parts})) + " with a folder per class"
+        return Listing(layout, tuple(files), tuple(skipped), tuple(notes))
+    return Listing("a folder per class", tuple(files), tuple(skipped), tuple(notes))
+
+
+def _part(name: str) -> Part | None:
+    return PART_NAMES.get(name.lower())
+
+
+def _parts(folder: Path) -> list[tuple[Path, Part]]:
+    """Return the folders of the splits, if this is how the folder is laid out; a class may be called `train`, too."""
+    inner = _folders(folder)
+    found = [(folder / name, part) for name in inner if (part := _part(name)) and _folders(folder / name)]
+    several = len({part for _, part in found}) > 1
+    return found if found and (several or all(_part(name) for name in inner)) else []
+
+
+def _folders(folder: Path) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name for entry in entries if entry.is_dir(follow_symlinks=False) and not is_litter(entry.name)
         )
-    spec = spec or suitable_input(paths)
-    names = [str(path.relative_to(folder)) for path in paths]
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # decoding releases the GIL
-        decoded = list(threads.map(lambda path: _decode(path, spec), paths))
-    skipped = tuple(Skipped(name, each) for name, each in zip(names, decoded, strict=True) if isinstance(each, str))
-    intact = [(path, each) for path, each in zip(paths, decoded, strict=True) if not isinstance(each, str)]
-    if not intact:
-        raise DatasetError(f"none of the {len(paths)} files in {folder} is an intact image; {names[0]}: {decoded[0]}")
-    labels = [classes.index(path.relative_to(folder).parts[0]) for path, _ in intact]
-    dataset = Dataset(
-        np.stack([pixels for _, pixels in intact]),
-        np.array(labels, dtype=np.int64),
-        classes,
-        tuple(str(path.relative_to(folder)) for path, _ in intact),
-    )
-    return Folder(dataset, spec, skipped)
 
 
-def suitable_input(paths: Sequence[Path]) -> Input:
-    """Choose an Input for images: the size that they share if it is small, else a square of at most 64 pixels per side.
-
-    Up to about 200 images are looked at; the Input is greyscale if all of them are.
-
-    Raises:
-        DatasetError: if none of them can be read.
-    """
-    headers = [found for path in paths[:: max(len(paths) // _SAMPLE, 1)] if (found := _header(path))]
-    if not headers:
-        raise DatasetError(f"none of the files looked at, such as {paths[0]}, is an image: remove what is not an image")
-    mode: Mode = "L" if all(grey for _, _, grey in headers) else "RGB"
-    sizes = {(height, width) for height, width, _ in headers}
-    height, width = next(iter(sizes))
-    if len(sizes) == 1 and max(height, width) <= _SIDE:
-        return Input(height, width, mode)
-    side = min(_SIDE, int(median(min(height, width) for height, width, _ in headers)))
-    return Input(side, side, mode, fit="crop")
+def _walk(top: Path, notes: list[str], folder: Path) -> Iterator[Path]:
+    """Yield the files below the subfolders of `top`, sorted."""
+    for place, inner, names in os.walk(top):
+        here = Path(place)
+        kept = sorted(name for name in inner if not is_litter(name))
+        links = [name for name in kept if (here / name).is_symlink()]
+        notes += [f"{(here / name).relative_to(folder)} is a link to a folder, which is not followed" for name in links]
+        inner[:] = [name for name in kept if name not in links]
+        found = [name for name in sorted(names) if not is_litter(name) and not is_stray(name)]
+        if here != top:
+            yield from (here / name for name in found)
+        if here.parent == top and not found and not inner:
+            notes.append(f"{here.relative_to(folder)} has no images, so it is no class")
+        if here == top and found:
+            notes.append(f"{len(found)} files beside the folders of the classes are not read, such as {found[0]}")
 
 
-def _images(folder: Path) -> Iterator[Path]:
-    """Yield the files below the subfolders, sorted; links to folders are not followed, to avoid loops."""
-    for place, inner, files in os.walk(folder):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        if Path(place) != folder:
-            for name in sorted(files):
-                if not name.startswith(".") and name.lower() not in _IGNORED:
-                    yield Path(place, name)
-
-
-def _decode(path: Path, spec: Input) -> npt.NDArray[np.uint8] | str:
-    """Return the pixels, or the reason why there are none."""
-    try:
-        return load(read_limited(path, LIMITS.size), spec)
-    except ImageError as error:
-        return str(error)
-    except OSError as error:
-        return str(error.strerror)
-
-
-def _header(path: Path) -> tuple[int, int, bool] | None:
-    try:
-        return header(read_limited(path, LIMITS.size))
-    except (ImageError, OSError):
-        return None
+def _no_class(folder: Path, skipped: list[Skipped]) -> str:
+    if skipped:
+        return f"none of the {len(skipped)} files in {folder} can be used; {skipped[0].name}: {skipped[0].reason}"
+    tables = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in {".csv", ".tsv", ".parquet"})
+    hint = f"; or, if {tables[0]} names the images, name {folder / tables[0]}" if tables else ""
+    return f"{folder} has no subfolders with images: make one subfolder per class{hint}"

@@ -1,90 +1,87 @@
-"""Loads data by what a user calls it: `fashion-mnist`, or a folder."""
+"""Loads data for today's commands: all of it to train on, or what a model is measured on."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from visionbus.vision.datasets.dataset import Dataset
 from visionbus.vision.datasets.fashion import fashion_mnist
-from visionbus.vision.datasets.folders import Skipped, read_folder
+from visionbus.vision.datasets.folders import list_folder
+from visionbus.vision.datasets.listing import Skipped
+from visionbus.vision.datasets.opened import TrainingData
+from visionbus.vision.datasets.opening import FASHION_MNIST, Checks, Holdout, Source, open_data
 from visionbus.vision.errors import DatasetError
 from visionbus.vision.images import Input
 from visionbus.vision.model import Model
 
-FASHION_MNIST = "fashion-mnist"
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """The data of a training.
+@dataclass(frozen=True)
+class Folder:
+    """The images of a folder.
 
     Attributes:
-        name: what the model's file calls it.
-        input: what the images were fitted to, and the model will take.
-        train: the images to learn from.
-        test: the images that the finished model is measured on, once; None if there are none.
+        dataset: the images that could be read; their `names` are paths relative to the folder.
+        input: the shape that they were fitted to.
         skipped: the files that could not be read.
     """
 
-    name: str
+    dataset: Dataset
     input: Input
-    train: Dataset
-    test: Dataset | None = None
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[Skipped, ...]
 
 
-def load_training_data(source: str | Path | Dataset) -> TrainingData:
-    """Load what a model is to be trained on.
+def read_folder(folder: Path, spec: Input | None = None, *, classes: Sequence[str] | None = None) -> Folder:
+    """Decode all images of a folder with one subfolder per class, however many are broken.
 
     Args:
-        source: "fashion-mnist", a folder with one subfolder per class, or a data set in memory.
+        folder: the folder with the subfolders.
+        spec: what to fit the images to; by default what suits them, see `suitable_input`.
+        classes: the names and their order; by default the subfolders that have files in them, sorted by name.
 
     Raises:
-        DatasetError: if it is none of these, cannot be read, or has images of fewer than two classes.
+        DatasetError: if there is no class, no intact image, or a subfolder that is not in `classes`.
     """
-    loaded = _load(source)
-    present = [loaded.train.classes[label] for label in np.unique(loaded.train.labels)]
-    if len(present) < 2:
-        only = f"one class only, {present[0]!r}" if present else "no class"
-        raise DatasetError(
-            f"{loaded.name} has images of {only}: give images of at least two (in a folder, one subfolder per class)"
-        )
-    return loaded
+    data = open_data(
+        folder,
+        spec,
+        classes=classes or sorted({file.label for file in list_folder(folder).files}),
+        holdout=Holdout(0),
+        checks=Checks(allow_broken=1),
+    )
+    if not len(data.train):
+        raise DatasetError(f"none of the {len(data.skipped)} files in {folder} is an intact image; {data.skipped[0]}")
+    return Folder(data.train, data.input, data.skipped)
 
 
-def _load(source: str | Path | Dataset) -> TrainingData:
-    if isinstance(source, Dataset):
-        height, width, channels = source.images.shape[1:]
-        return TrainingData("arrays", Input(height, width, "L" if channels == 1 else "RGB"), source)
-    if source == FASHION_MNIST:
-        return TrainingData(FASHION_MNIST, Input(28, 28, "L"), fashion_mnist("train"), fashion_mnist("test"))
-    found = read_folder(_folder(source))
-    return TrainingData(Path(source).resolve().name, found.input, found.dataset, skipped=found.skipped)
-
-
-def load_evaluation_data(model: Model, source: str | Path) -> Dataset:
-    """Load labelled images to measure `model` on.
+def load_training_data(source: Source | TrainingData) -> TrainingData:
+    """Load what a model is to be trained on: no validation split is made, for the training makes its own.
 
     Args:
-        model: its input is what a folder's images are fitted to, and its classes are those of the data set.
-        source: "fashion-mnist" for its test set, or a folder with one subfolder per class. Files in the folder that
-            cannot be read are logged.
+        source: what `open_data` takes, or what it has returned.
 
     Raises:
-        DatasetError: if it is neither, cannot be read, or has classes that the model does not know.
+        DatasetError: as `open_data` does.
+    """
+    return source if isinstance(source, TrainingData) else open_data(source, holdout=Holdout(0))
+
+
+def load_evaluation_data(model: Model, source: Source, *, checks: Checks | None = None) -> Dataset:
+    """Load labelled images to measure `model` on: the test split, or else the validation split, or else all images.
+
+    Args:
+        model: its input is what image files are fitted to, and its classes are those of the data set.
+        source: what `open_data` takes. Files that cannot be read are logged.
+        checks: what is let pass.
+
+    Raises:
+        DatasetError: as `open_data` does, and if there are classes that the model does not know.
     """
     if source == FASHION_MNIST:
         return fashion_mnist("test")
-    found = read_folder(_folder(source), model.input, classes=model.classes)
-    for skipped in found.skipped:
+    data = open_data(source, model.input, classes=model.classes, holdout=Holdout(0), checks=checks)
+    for skipped in data.skipped:
         _log.warning("skipped %s: %s", skipped.name, skipped.reason)
-    return found.dataset
-
-
-def _folder(source: str | Path) -> Path:
-    if not Path(source).is_dir():
-        raise DatasetError(f"{source} is not a folder: name {FASHION_MNIST}, or a folder with one subfolder per class")
-    return Path(source)
+    return data.test or data.validation or data.train

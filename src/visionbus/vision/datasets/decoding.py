@@ -1,0 +1,209 @@
+"""Decodes image files in parallel into one array, in memory or memory-mapped."""
+
+import hashlib
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from visionbus.cache import cache_folder
+from visionbus.vision.datasets import pixel_cache
+from visionbus.vision.datasets.leaks import Digests, digest
+from visionbus.vision.datasets.pixel_cache import RECORD, Known, Records
+from visionbus.vision.errors import DatasetError, ImageError
+from visionbus.vision.files import read_limited, replacing
+from visionbus.vision.images import Input, load
+from visionbus.vision.images.formats import LIMITS
+
+_TASK = 8  # files in one task of a thread
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How files are decoded, and where the result is kept.
+
+    Attributes:
+        cache: the folder of the cache; by default `pixels` in the cache of visionbus.
+        memory: arrays above this many bytes are memory-mapped from the cache; smaller ones are in memory.
+        threads: how many files are decoded at once; by default one per core.
+        progress: called with how many files are done, and how many there are.
+    """
+
+    cache: Path | None = None
+    memory: int = 2 * 2**30
+    threads: int | None = None
+    progress: Callable[[int, int], None] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """What became of some files.
+
+    Attributes:
+        images: uint8 [intact file, height, width, channel], in the order of the files; may be read-only.
+        digests: uint8 [intact file, 16], equal for equal pixels.
+        intact: the places of the intact files, int64 [intact file].
+        broken: why a file was broken, by its place.
+        note: what went wrong with the cache, or nothing.
+    """
+
+    images: Pixels
+    digests: Digests
+    intact: npt.NDArray[np.int64]
+    broken: dict[int, str]
+    note: str = ""
+
+
+def decode(paths: Sequence[Path], spec: Input, decoding: Decoding) -> Decoded:
+    """Decode files to `spec`, but for those whose content an earlier run decoded.
+
+    Raises:
+        DatasetError: if the array is larger than `decoding.memory` and the cache cannot be written.
+    """
+    cache = decoding.cache or cache_folder("pixels")
+    place = pixel_cache.place_for(cache, spec)
+    known = pixel_cache.load_known(place, spec.shape)
+    stats = np.stack([pixel_cache.stat_of(path) for path in paths]) if paths else np.zeros((0, 5), np.int64)
+    if entry := known.same_files(stats):
+        pixel_cache.touch(entry)
+        small = entry.rows.nbytes <= decoding.memory
+        return _decoded(np.array(entry.rows) if small else entry.rows, entry.records, entry.reasons)
+    name = hashlib.sha256("\0".join(map(str, paths)).encode("utf-8", "surrogateescape") + stats.tobytes())
+    target = place / f"{name.hexdigest()[:32]}.pixels"
+    found = _results(paths, stats, spec, known, decoding)
+    if len(paths) * int(np.prod(spec.shape)) > decoding.memory:
+        decoded = _to_disk(found, len(paths), spec, target)
+    else:
+        decoded = _to_memory(found, len(paths), spec, target)
+    pixel_cache.remove_unused(cache)
+    return decoded
+
+
+@dataclass(frozen=True, eq=False)
+class _Result:
+    """One file: its pixels, or the reason why there are none."""
+
+    record: Records
+    pixels: Pixels | None = None
+    reason: str = ""
+
+
+def _results(
+    paths: Sequence[Path], stats: npt.NDArray[np.int64], spec: Input, known: Known, decoding: Decoding
+) -> Iterator[_Result]:
+    """Yield what becomes of each file, in order; threads work ahead, but not far."""
+    work = iter([slice(start, start + _TASK) for start in range(0, len(paths), _TASK)])
+    threads = decoding.threads or _cores()
+    done = 0
+
+    def task(part: slice) -> list[_Result]:
+        return [_result(path, stat, spec, known) for path, stat in zip(paths[part], stats[part], strict=True)]
+
+    with ThreadPoolExecutor(threads) as pool, ExitStack() as ending:
+        ending.callback(pool.shutdown, cancel_futures=True)  # Ctrl-C does not wait for all of them
+        waiting: list[Future[list[_Result]]] = [pool.submit(task, part) for part in itertools.islice(work, 4 * threads)]
+        while waiting:
+            results = waiting.pop(0).result()
+            waiting += [pool.submit(task, part) for part in itertools.islice(work, 1)]
+            yield from results
+            done += len(results)
+            if decoding.progress:
+                decoding.progress(done, len(paths))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _result(path: Path, stat: npt.NDArray[np.int64], spec: Input, known: Known) -> _Result:
+    record = np.zeros((), RECORD)
+    record["stat"] = stat
+    record["row"] = -1
+    hit = known.stats.get(stat.tobytes()) if stat.any() else None
+    try:
+        if hit is None:
+            data = read_limited(path, LIMITS.size)
+            content = hashlib.sha256(data).digest()
+            record["sha256"] = np.frombuffer(content, np.uint8)
+            hit = known.contents.get(content)
+        if hit is None:
+            pixels = load(data, spec)
+            record["digest"] = digest(pixels)
+            return _Result(record, pixels)
+    except ImageError as error:
+        return _Result(record, reason=str(error))
+    except OSError as error:
+        return _Result(record, reason=str(error.strerror))
+    entry, number = hit
+    earlier = entry.records[number]
+    record["sha256"], record["digest"] = earlier["sha256"], earlier["digest"]
+    return _Result(record, entry.rows[earlier["row"]])
+
+
+def _collect(
+    results: Iterator[_Result], count: int, keep: Callable[[int, Pixels], object]
+) -> tuple[Records, dict[int, str]]:
+    """Hand each file's pixels to `keep` with its row; return the records and the reasons."""
+    records, reasons, row = np.zeros(count, RECORD), {}, 0
+    for place, result in enumerate(results):
+        records[place] = result.record
+        if result.pixels is None:
+            reasons[place] = result.reason
+        else:
+            keep(row, result.pixels)
+            records[place]["row"] = row
+            row += 1
+    return records, reasons
+
+
+def _to_memory(results: Iterator[_Result], count: int, spec: Input, target: Path) -> Decoded:
+    images = np.empty((count, *spec.shape), np.uint8)
+    records, reasons = _collect(results, count, images.__setitem__)
+    images = images[: count - len(reasons)]
+    note = ""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as temporary, temporary.open("wb") as file:
+            file.write(images.data)
+            pixel_cache.write_end(file, len(images), records, reasons)
+    except OSError as error:
+        note = f"the decoded images could not be kept in {target.parent} ({error.strerror}): the next run decodes again"
+    return _decoded(images, records, reasons, note)
+
+
+def _to_disk(results: Iterator[_Result], count: int, spec: Input, target: Path) -> Decoded:
+    needed = count * int(np.prod(spec.shape))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (free := shutil.disk_usage(target.parent).free) < needed:
+            raise _no_room(target, needed, f"{free} are free")
+        with replacing(target) as temporary, temporary.open("wb") as file:
+            records, reasons = _collect(results, count, lambda _row, pixels: file.write(pixels.tobytes()))
+            pixel_cache.write_end(file, count - len(reasons), records, reasons)
+    except OSError as error:
+        raise _no_room(target, needed, str(error.strerror)) from error
+    finally:
+        results.close()  # type: ignore[attr-defined]  # a generator
+    entry = next(one for one in pixel_cache.load_known(target.parent, spec.shape).entries if one.path == target)
+    return _decoded(entry.rows, records, reasons)
+
+
+def _no_room(target: Path, needed: int, reason: str) -> DatasetError:
+    return DatasetError(
+        f"the decoded images take {needed} bytes in {target.parent} ({reason}): free some space, or name another "
+        "folder in XDG_CACHE_HOME"
+    )
+
+
+def _decoded(images: Pixels, records: Records, reasons: dict[int, str], note: str = "") -> Decoded:
+    intact = np.flatnonzero(records["row"] >= 0)
+    return Decoded(images, records["digest"][intact], intact, reasons, note)

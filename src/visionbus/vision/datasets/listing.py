@@ -1,0 +1,71 @@
+"""What a source of image files holds before anything is decoded: each file's label and split."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+
+#: What people call the splits, in lower case.
+PART_NAMES: MappingProxyType[str, Part] = MappingProxyType(
+    {
+        "train": "train",
+        "training": "train",
+        "validation": "validation",
+        "val": "validation",
+        "valid": "validation",
+        "dev": "validation",
+        "test": "test",
+        "testing": "test",
+        "t10k": "test",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that could not be used.
+
+    Attributes:
+        name: its path, relative to the data.
+        reason: why it could not be used.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that may be an image.
+
+    Attributes:
+        path: where it is.
+        name: what to call it: its path relative to the data.
+        label: the name of its class.
+        part: the split that it belongs to.
+    """
+
+    path: Path
+    name: str
+    label: str
+    part: Part = "train"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a source.
+
+    Attributes:
+        layout: what was recognised, in words.
+        files: in the order of their names.
+        skipped: what was named as an image and cannot be one.
+        notes: what else there is to say, a sentence each.
+    """
+
+    layout: str
+    files: tuple[File, ...]
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()

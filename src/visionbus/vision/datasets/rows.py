@@ -1,0 +1,65 @@
+"""Collects images whose number is not known beforehand, in memory or in a temporary file."""
+
+import tempfile
+from contextlib import ExitStack
+from types import TracebackType
+from typing import IO, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from visionbus.vision.errors import DatasetError
+
+
+class Rows:
+    """Images of one shape, appended one by one; above a limit they are memory-mapped from an unnamed file."""
+
+    def __init__(self, memory: int) -> None:
+        """Keep up to `memory` bytes in memory."""
+        self._memory = memory
+        self._kept: list[npt.NDArray[np.uint8]] = []
+        self._file: IO[bytes] | None = None
+        self._ending = ExitStack()
+        self._shape: tuple[int, ...] | None = None
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file; what is mapped of it stays."""
+        self._ending.close()
+
+    def append(self, pixels: npt.NDArray[np.uint8]) -> None:
+        """Append an image, uint8 [height, width, channel].
+
+        Raises:
+            DatasetError: if it has another shape than the first, or the disk is full.
+        """
+        if self._shape not in {None, pixels.shape}:
+            raise DatasetError(f"image {self._count} has shape {pixels.shape}, the first {self._shape}: give one shape")
+        self._shape = pixels.shape
+        self._count += 1
+        self._kept.append(pixels.copy())  # the owner may fill the same array again
+        if self._file is not None or self._count * pixels.nbytes > self._memory:
+            self._spill()
+
+    def _spill(self) -> None:
+        try:
+            self._file = self._file or self._ending.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (the stack closes it)
+            self._file.writelines(pixels.data for pixels in self._kept)
+        except OSError as error:
+            raise DatasetError(
+                f"no room for the images ({error.strerror}): free some, or name another TMPDIR"
+            ) from error
+        self._kept.clear()
+
+    def finish(self) -> npt.NDArray[np.uint8]:
+        """Return all of them, uint8 [image, height, width, channel]; there must be one."""
+        if self._file is None:
+            return np.stack(self._kept)
+        self._file.flush()
+        return np.memmap(self._file, np.uint8, "r", shape=(self._count, *(self._shape or ())))

@@ -1,0 +1,167 @@
+"""Lists the images that a CSV, TSV or Parquet file names with their labels."""
+
+import csv
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TextIO
+
+from visionbus.vision.datasets.listing import PART_NAMES, File, Listing, Skipped
+from visionbus.vision.datasets.paths import objection
+from visionbus.vision.errors import DatasetError
+from visionbus.vision.files import open_regular
+
+_MAX_LINE = 2**20  # characters
+_MAX_BYTES = 2**30
+_SAMPLE = 20
+_GUESSES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img", "id"),
+        "label": ("label", "labels", "class", "class_name", "category", "target", "y", "species", "breed"),
+        "split": ("split", "set", "part", "subset", "partition"),
+    }
+)
+Row = Sequence[object]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a table mean what.
+
+    Attributes:
+        path: the column of the images' paths; by default guessed from its name.
+        label: the column of the classes; by default guessed from its name.
+        split: the column of train, validation or test; by default guessed, and there need not be one.
+        folder: what the paths start from, and must lie within; by default the table's folder.
+    """
+
+    path: str | None = None
+    label: str | None = None
+    split: str | None = None
+    folder: Path | None = None
+
+
+def list_table(table: Path, columns: Columns | None = None, *, links_out: bool = False) -> Listing:
+    """List the images that a table names; rows that cannot be used are skipped, each with its reason.
+
+    Raises:
+        DatasetError: if the table cannot be read, a column is missing, or no row names an image.
+        ImportError: if it is a Parquet file and pyarrow is missing.
+    """
+    columns = columns or Columns()
+    folder = columns.folder or table.parent
+    parquet = table.suffix.lower() == ".parquet"
+    header, rows = _parquet(table) if parquet else _csv(table)
+    places = {kind: _place(header, kind, getattr(columns, kind), table) for kind in _GUESSES}
+    files: list[File] = []
+    skipped: list[Skipped] = []
+    root = Path(os.path.realpath(folder))
+    for number, row in enumerate(rows, start=1 if parquet else 2):
+        found = _file(row, places, folder, root, links_out=links_out)
+        if isinstance(found, File):
+            files.append(found)
+        else:
+            skipped.append(Skipped(f"row {number}: {found.name}", found.reason))
+    if not files:
+        first = f"; {skipped[0].name}: {skipped[0].reason}" if skipped else ""
+        raise DatasetError(
+            f"{table} names no image that can be used{first}: give the folder that its paths start from with --images"
+        )
+    named = ", ".join(f"{kind} in {header[place]!r}" for kind, place in places.items() if place is not None)
+    return Listing(f"{'Parquet' if parquet else 'CSV'} with {named}", tuple(files), tuple(skipped))
+
+
+def _place(header: Sequence[str], kind: str, given: str | None, table: Path) -> int | None:
+    """Return which column is meant; None for a split that there is not."""
+    if given is not None:
+        if given not in header:
+            raise DatasetError(f"{table} has no column {given!r}; it has {', '.join(map(repr, header))}")
+        return header.index(given)
+    plain = [name.strip().lower() for name in header]
+    for guess in _GUESSES[kind]:
+        if guess in plain:
+            return plain.index(guess)
+    if kind == "split":
+        return None
+    raise DatasetError(
+        f"{table} has the columns {', '.join(map(repr, header[:_SAMPLE]))}, and none is known as the {kind}: "
+        f"name it with --{kind}-column"
+    )
+
+
+def _file(row: Row, places: Mapping[str, int | None], folder: Path, root: Path, *, links_out: bool) -> File | Skipped:
+    cells = {
+        kind: _text(row[place]) if place is not None and place < len(row) else "" for kind, place in places.items()
+    }
+    name, label = cells["path"], cells["label"]
+    if not name:
+        return Skipped("no path", "the row names no file: give it a path, or remove it")
+    if not label:
+        return Skipped(name, "the row has no label: give it one, or remove it")
+    part = PART_NAMES.get(cells["split"].lower()) if places["split"] is not None else "train"
+    if part is None:
+        return Skipped(name, f"{cells['split']!r} is no split: write train, validation or test")
+    path = folder / name
+    reason = objection(path, root, links_out=links_out)
+    if reason is None and not links_out and not Path(os.path.realpath(path)).is_relative_to(root):
+        reason = "the path leads out of the images' folder: name a folder that holds it with --images"
+    return File(path, name, label, part) if reason is None else Skipped(name, reason)
+
+
+def _text(cell: object) -> str:
+    """Return a cell as text; missing numbers are empty, whole ones have no point."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
+
+
+def _csv(table: Path) -> tuple[list[str], list[list[str]]]:
+    try:
+        with open_regular(table) as binary:
+            size = os.fstat(binary.fileno()).st_size
+        if size > _MAX_BYTES:
+            raise DatasetError(f"{table} has {size} bytes, more than {_MAX_BYTES}: split it")
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline(_MAX_LINE)
+            file.seek(0)
+            delimiter = max("\t;|,", key=first.count)
+            rows = [row for row in csv.reader(_lines(file, table), delimiter=delimiter) if row]
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{table} is not UTF-8 ({error.reason}): save it as UTF-8") from error
+    except csv.Error as error:
+        raise DatasetError(
+            f"{table} is not a usable CSV file ({error}): look for a quote that is not closed"
+        ) from error
+    except OSError as error:
+        raise DatasetError(f"cannot read {table}: {error.strerror}") from error
+    if not rows:
+        raise DatasetError(f"{table} is empty: give it a line of column names, and a row per image")
+    return rows[0], rows[1:]
+
+
+def _lines(file: TextIO, table: Path) -> Iterator[str]:
+    while line := file.readline(_MAX_LINE):
+        if len(line) == _MAX_LINE:
+            raise DatasetError(f"{table} has a line of {_MAX_LINE} characters or more: it is no table of images")
+        yield line
+
+
+def _parquet(table: Path) -> tuple[list[str], Iterator[Row]]:
+    try:
+        from pyarrow import ArrowException, parquet  # noqa: PLC0415 (an extra)
+    except ImportError as error:
+        message = "reading Parquet needs pyarrow: python -m pip install 'visionbus[parquet]'"
+        raise ImportError(message, name="pyarrow") from error
+    try:
+        with open_regular(table) as binary:
+            document = parquet.ParquetFile(binary)
+            size = sum(document.metadata.row_group(n).total_byte_size for n in range(document.num_row_groups))
+            if size > _MAX_BYTES:
+                raise DatasetError(f"{table} unpacks to {size} bytes, more than {_MAX_BYTES}: leave out the pixels")
+            read = document.read().to_pydict()
+    except (OSError, ArrowException) as error:
+        raise DatasetError(f"{table} is not a usable Parquet file ({error}): write it again") from error
+    return list(read), zip(*read.values(), strict=True)

@@ -1,0 +1,67 @@
+"""`visionbus data check`: what it says before any training."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """Two classes with dirt: a broken file, a leak, a name of two lines."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    for part, count in (("train", 12), ("val", 3)):
+        for name in ("cats", "dogs"):
+            (tmp_path / "photos" / part / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "photos" / part / name / f"{number}.png")
+    (tmp_path / "photos/train/cats/broken\nname.png").write_bytes(b"")
+    (tmp_path / "photos/val/dogs/copy.png").write_bytes((tmp_path / "photos/train/cats/0.png").read_bytes())
+    return tmp_path / "photos"
+
+
+def test_check_says_one_fact_a_line_and_names_the_sheets(run, photos):
+    shown = run("data", "check", photos)
+    assert shown.status == 0, shown.err
+    assert shown.lines == [
+        "data photos: splits train, val with a folder per class",
+        "input 20 x 30 RGB stretch",
+        "train 24 images: cats 12, dogs 12",
+        "validation 6 images: cats 3, dogs 3",
+        "note: 1 images are kept out of validation and test, since they leak",
+        "skipped train/cats/broken name.png: the file is empty: use an image file",
+        (
+            "same pixels in different splits and labels: "
+            "train/cats/0.png (train, cats), val/dogs/copy.png (validation, dogs)"
+        ),
+        "skipped 1 files, found 1 leaks",
+        "sheet photos-sheets/000-cats.png",
+        "sheet photos-sheets/001-dogs.png",
+    ]
+    with Image.open("photos-sheets/000-cats.png") as sheet:
+        assert sheet.width > 10 * 30
+
+
+def test_check_prints_one_json_document(run, photos):
+    document = run("data", "check", photos, "--json", "--keep-leaks", "--sheets", "sheets").document
+    assert document["splits"]["validation"] == {"cats": 3, "dogs": 4}
+    assert document["skipped"][0]["name"] == "train/cats/broken\nname.png"
+    assert len(document["leaks"][0]) == 2
+    assert document["sheets"] == ["sheets/000-cats.png", "sheets/001-dogs.png"]
+
+
+def test_check_stops_at_more_broken_files_than_are_allowed(run, photos):
+    shown = run("data", "check", photos, "--allow-broken", "0.01")
+    assert shown.status == 1
+    assert "--allow-broken 0.04" in shown.err
+
+
+def test_check_reads_a_table_by_the_columns_that_are_named(run, photos):
+    rows = "".join(f"{name}/{n}.png,{name}\n" for name in ("cats", "dogs") for n in range(12))
+    (photos.parent / "t.csv").write_text(f"where,what\n{rows}")
+    options = ["--path-column", "where", "--label-column", "what", "--images", photos / "train"]
+    shown = run("data", "check", photos.parent / "t.csv", *options)
+    assert shown.lines[0] == "data t: CSV with path in 'where', label in 'what'"
+    assert "no column 'who'" in run("data", "check", photos.parent / "t.csv", "--path-column", "who").err
