@@ -419,3 +419,11 @@ def test_evaluation_takes_the_test_split(tmp_path):
         input = Input(4, 6, "L")
 
     assert len(load_evaluation_data(Anything(), tmp_path)) == 6
+
+
+def test_copy_of_a_training_image_measures_nothing_though_its_label_is_right(tmp_path):
+    fill(tmp_path / "train")
+    fill(tmp_path / "test")
+    put_image(tmp_path / "train" / "cats" / "a.png", 7)
+    put_image(tmp_path / "test" / "cats" / "a.png", 7)
+    assert len(open_data(tmp_path).test) == 20
