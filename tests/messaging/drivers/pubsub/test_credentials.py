@@ -184,6 +184,13 @@ def test_no_credentials_at_all_are_told_with_googles_cure():
     assert "default credentials were not found" in str(error)
 
 
+def test_file_of_the_environment_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))  # a folder
+    with pytest.raises(Unauthorized, match="the credentials cannot be read") as caught:
+        metadata()
+    assert isinstance(translated(caught.value, "declaring"), AccessError)
+
+
 @pytest.mark.parametrize("content", [None, "{", "{}", '{"type": "service_account", "private_key": "hunter2"}'])
 def test_file_that_is_none_is_told_and_not_repeated(tmp_path, content):
     path = tmp_path / "account.json"

@@ -9,7 +9,16 @@ import pytest
 from server import Fault, Server
 from service import Refused, Service
 
-from visionbus.messaging import AccessError, ClosedError, Message, NotFoundError, SendError, UnavailableError, connect
+from visionbus.messaging import (
+    AccessError,
+    ClosedError,
+    Message,
+    MessagingError,
+    NotFoundError,
+    SendError,
+    UnavailableError,
+    connect,
+)
 from visionbus.messaging.drivers.pubsub import publisher
 from visionbus.messaging.errors import TooLargeError
 
@@ -26,6 +35,7 @@ class Picky(Service):
         self.keys = []  # of those, in the same order
         self.sizes = []
         self.poison = None  # data whose request is refused
+        self.unnamed = 0  # so many ids are lacking in each answer
         self.gate = None  # an event that answers wait for
         self.waiting = 0
         self.most_waiting = 0
@@ -49,7 +59,9 @@ class Picky(Service):
         self.batches.append([one.data for one in request.messages])
         self.keys.append({one.ordering_key for one in request.messages})
         self.sizes.append(request.ByteSize())
-        return super().publish(request)
+        answer = super().publish(request)
+        del answer.message_ids[len(answer.message_ids) - self.unnamed :]
+        return answer
 
     @property
     def data(self):
@@ -143,6 +155,28 @@ async def test_what_would_fail_again_is_told_at_once(monkeypatch, code, error):
         with pytest.raises(error):
             await bus.send("images", *numbered(3))
         assert server.calls["Publish"] == 1
+
+
+@pytest.mark.parametrize("key", [None, "key"])
+async def test_answer_that_lacks_ids_is_told(monkeypatch, key):
+    async with served(monkeypatch) as (bus, _, service):
+        service.unnamed = 1
+        with pytest.raises(MessagingError, match="named 2 of 3 messages"):
+            await bus.send("images", *numbered(3, key))
+        service.unnamed = 0
+        await bus.send("images", *numbered(3, key))
+
+
+@pytest.mark.parametrize("error", [ClosedError("the bus is closed"), PermissionError("secret.json"), KeyError("odd")])
+async def test_whatever_a_call_raises_is_told(monkeypatch, error):
+    async with served(monkeypatch) as (bus, _, _):
+
+        async def publish(*_):
+            raise error
+
+        monkeypatch.setattr(bus._driver._connection, "publish", publish)
+        with pytest.raises(MessagingError, match=str(error)):
+            await bus.send("images", *numbered(3), *numbered(3, "key"))
 
 
 async def test_trying_ends_with_send_timeout(monkeypatch):

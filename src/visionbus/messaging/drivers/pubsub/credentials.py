@@ -51,7 +51,7 @@ class Authority:
                 self._credentials = find(self._settings)
             if not self._credentials.valid:
                 self._credentials.refresh(Request())
-        except GoogleAuthError as error:
+        except (GoogleAuthError, OSError) as error:
             raise Unauthorized(error) from None  # its other arguments may repeat what the token service was sent
 
 

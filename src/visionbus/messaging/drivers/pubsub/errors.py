@@ -52,11 +52,15 @@ _CURES: dict[type[MessagingError], str] = {
 
 
 class Unauthorized(Exception):  # noqa: N818 (never seen by users: it says what happened)
-    """Google's authentication gave no token; `retryable` says whether to ask it again."""
+    """Google's authentication gave no token, or could not read a file; `retryable` says whether to ask it again."""
 
-    def __init__(self, error: GoogleAuthError) -> None:
-        super().__init__(str(error.args[0]) if error.args else type(error).__name__)
-        self.retryable = isinstance(error, TransportError) or error.retryable
+    def __init__(self, error: GoogleAuthError | OSError) -> None:
+        if isinstance(error, OSError):
+            super().__init__(f"the credentials cannot be read: {error}")
+            self.retryable = False
+        else:
+            super().__init__(str(error.args[0]) if error.args else type(error).__name__)
+            self.retryable = isinstance(error, TransportError) or error.retryable
 
 
 CALL_ERRORS = (RpcError, TimeoutError, Unauthorized)  # what a call raises
@@ -73,7 +77,14 @@ def status_of(error: Exception) -> StatusCode:
 
 
 def translated(error: Exception, doing: str) -> MessagingError:
-    """Return the error of messaging for one of a call; `doing` says what failed, as in "sending to 'images'"."""
+    """Return the error of messaging for one of a call; `doing` says what failed, as in "sending to 'images'".
+
+    One of messaging stays as it is; what no call is known to raise becomes a general one.
+    """
+    if isinstance(error, MessagingError):
+        return error
+    if not isinstance(error, CALL_ERRORS):
+        return MessagingError(f"{doing} failed: {error!r}")
     code = status_of(error)
     cls = _CLASSES.get(code, MessagingError)
     said = (error.details() if isinstance(error, RpcError) else str(error)) or code.value[1]

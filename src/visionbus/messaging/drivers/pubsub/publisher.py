@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from grpc import StatusCode
 
@@ -166,24 +166,24 @@ class Publisher:
         """Publish, halving what Pub/Sub refuses, to find what it refuses; return the last failure that was told."""
         try:
             ids = await self._call(lane.topic, items)
-        except CALL_ERRORS as error:
-            if status_of(error) is StatusCode.INVALID_ARGUMENT and len(items) > 1:
-                half = len(items) // 2
-                failure = await self._publish(lane, items[:half])
-                if failure is None or lane.key is None:
-                    return await self._publish(lane, items[half:]) or failure
-                behind = MessagingError(f"not sent, as one before it with the key {lane.key!r} failed: {failure}")
-                self._fail(items[half:], behind, lane.key)
-                return failure
-            if status_of(error) is StatusCode.NOT_FOUND:
-                failure = NotFoundError.undeclared(lane.topic)
-            else:
-                failure = translated(error, f"sending to {lane.topic!r}")
+        except Exception as error:  # noqa: BLE001 (whatever it is: senders wait to hear of it)
+            if isinstance(error, CALL_ERRORS) and status_of(error) is StatusCode.INVALID_ARGUMENT and len(items) > 1:
+                return await self._publish_halves(lane, items)
+            failure = _failure(error, lane.topic)
             self._fail(items, failure, lane.key)
             return failure
         for item, name in zip(items, ids, strict=True):
             item.send.confirm(item.at, name)
         return None
+
+    async def _publish_halves(self, lane: Lane, items: Sequence[_Item]) -> MessagingError | None:
+        half = len(items) // 2
+        failure = await self._publish(lane, items[:half])
+        if failure is None or lane.key is None:
+            return await self._publish(lane, items[half:]) or failure
+        behind = MessagingError(f"not sent, as one before it with the key {lane.key!r} failed: {failure}")
+        self._fail(items[half:], behind, lane.key)
+        return failure
 
     async def _call(self, topic: str, items: Sequence[_Item]) -> Sequence[str]:
         """Publish, again and again if that may help, until the first message is to be given up; return the ids."""
@@ -204,8 +204,7 @@ class Publisher:
                     raise
                 patience *= 2
             else:
-                ids: Sequence[str] = answer.message_ids
-                return ids
+                return _ids(answer, topic, len(items))
             await asyncio.sleep(wait)
 
     def _dropped(self, lane: Lane) -> list[tuple[_Item, int]]:
@@ -246,15 +245,37 @@ class _Send:
 
     def confirm(self, index: int, name: str) -> None:
         """Note the id of a message that Pub/Sub holds."""
-        self.ids[index] = name
-        self._settled()
+        if not self._is_settled(index):
+            self.ids[index] = name
+            self._settled()
 
     def fail(self, index: int, error: MessagingError) -> None:
         """Note why a message is not confirmed."""
-        self.failures[index] = error
-        self._settled()
+        if not self._is_settled(index):
+            self.failures[index] = error
+            self._settled()
+
+    def _is_settled(self, index: int) -> bool:
+        return bool(self.ids[index]) or index in self.failures
 
     def _settled(self) -> None:
         self._left -= 1
         if not self._left and not self.done.done():
             self.done.set_result(None)
+
+
+def _ids(answer: Any, topic: str, count: int) -> Sequence[str]:  # noqa: ANN401 (protobuf)
+    """Return the ids of an answer; `MessagingError` if they are not those of all messages."""
+    ids: Sequence[str] = answer.message_ids
+    if len(ids) != count:
+        raise MessagingError(
+            f"sending to {topic!r} failed: Pub/Sub named {len(ids)} of {count} messages, and nobody knows which: "
+            "send them again"
+        )
+    return ids
+
+
+def _failure(error: Exception, topic: str) -> MessagingError:
+    if isinstance(error, CALL_ERRORS) and status_of(error) is StatusCode.NOT_FOUND:
+        return NotFoundError.undeclared(topic)
+    return translated(error, f"sending to {topic!r}")
