@@ -67,20 +67,21 @@ class Acks:
 
     def give_back(self, ack_ids: Sequence[str]) -> None:
         """Have the broker deliver these again at once, to whomever."""
-        for part in _parts(ack_ids):
+        for part in parts(ack_ids):
             request = ModifyAckDeadlineRequest(subscription=self._path, ack_ids=part, ack_deadline_seconds=0)
             self._start("ModifyAckDeadline", request, len(part))
 
     async def extend(self, ack_ids: Sequence[str], seconds: float) -> bool:
         """Have leases last for so many seconds from now on; return whether the broker has heard it.
 
-        There is one try, as the caller comes again soon; raises what trying again does not cure.
+        There is one try, as the caller comes again soon. Give no more than one of the `parts`.
         """
         request = ModifyAckDeadlineRequest(subscription=self._path, ack_ids=ack_ids, ack_deadline_seconds=int(seconds))
         try:
             await self._call("ModifyAckDeadline", request, min(ANSWER, seconds / 4))
         except (RpcError, Unauthorized, TimeoutError) as error:
-            log.info("extending %d leases of %s failed: %s", len(ack_ids), self._path, status_of(error).name)
+            level = logging.INFO if status_of(error) in RETRIED_ACK else logging.WARNING
+            log.log(level, "extending %d leases of %s failed: %s", len(ack_ids), self._path, status_of(error).name)
             return False
         return True
 
@@ -102,7 +103,7 @@ class Acks:
             self._timer.cancel()
             self._timer = None
         ack_ids, self._gathered = self._gathered, []
-        for part in _parts(ack_ids):
+        for part in parts(ack_ids):
             self._start("Acknowledge", AcknowledgeRequest(subscription=self._path, ack_ids=part), len(part))
 
     def _start(self, method: str, request: Any, size: int) -> None:  # noqa: ANN401 (a protobuf message)
@@ -138,7 +139,7 @@ class Acks:
         )
 
 
-def _parts(ack_ids: Sequence[str]) -> list[Sequence[str]]:
+def parts(ack_ids: Sequence[str]) -> list[Sequence[str]]:
     """Cut ack ids into lists that fit into one call."""
     if not ack_ids:
         return []

@@ -76,6 +76,10 @@ _METHODS = {
 _SILENCE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})  # what no answer looks like
 _PUBLISH = "/google.pubsub.v1.Publisher/Publish"
 _STREAM = "/google.pubsub.v1.Subscriber/StreamingPull"
+# The emulator does not notice that a client is dead, or has cancelled: it leases messages to such a stream for ever,
+# and whole keys. It ends a stream whose deadline is over, so there each gets one, and is opened anew before.
+EMULATED = 8.0  # seconds
+RENEWED = 5.0  # seconds after which that is done
 
 
 class Connection:
@@ -87,6 +91,7 @@ class Connection:
         self._channel: aio.Channel | None = None
         self._stubs: dict[str, tuple[Any, str]] = {}
         self._publish: Any = None
+        self.renewed = RENEWED if settings.emulator else float("inf")  # seconds after which a stream is opened anew
         self.reached = False  # whether anything ever answered
         self._closed = False
 
@@ -120,7 +125,8 @@ class Connection:
             types.StreamingPullRequest.pb().SerializeToString,
             types.StreamingPullResponse.pb().FromString,
         )
-        return stub(metadata=(("x-goog-request-params", f"subscription={subscription}"), *identity))
+        timeout = EMULATED if self._settings.emulator else None
+        return stub(timeout=timeout, metadata=(("x-goog-request-params", f"subscription={subscription}"), *identity))
 
     async def close(self) -> None:
         """Close the channel: calls that are on their way end."""

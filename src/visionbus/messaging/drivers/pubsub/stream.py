@@ -34,6 +34,8 @@ SILENCE = (
 )
 LEAVE = 5.0  # seconds that a broker may take to end a stream whose request side has ended
 WRITE = 5.0  # seconds that a broker may take to take a request
+# What a stream raises that has ended by itself, or takes nothing: `run` sees that, too, and opens another.
+_BROKEN = (aio.AioRpcError, aio.InternalError, asyncio.InvalidStateError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,9 @@ class Stream:
         self._client_id = str(uuid.uuid4())
         self._call: Any = None
         self._ending = False  # for good
-        self._leaving = False  # this call, whose request side is ended
+        self._leaving = False  # this call, whose request side is ended ...
+        self._renewing = False  # ... though what it still brings is wanted
+        self._opened = 0.0
         self._failures = 0  # since something came
         self._written = self._heard = self._left = 0.0
         self._since = 0.0
@@ -96,7 +100,7 @@ class Stream:
         while not self._ending:
             try:
                 await self._pull_once()
-            except (aio.AioRpcError, Unauthorized, TimeoutError) as error:
+            except (*_BROKEN, Unauthorized) as error:
                 if status_of(error) not in RETRIED_STREAM:
                     raise translated(error, f"receiving from {self._pull.path!r}") from error
                 log.info("a stream of %s ended, and is opened again: %s", self._pull.path, status_of(error).name)
@@ -118,12 +122,14 @@ class Stream:
         if self._leaving:
             if now - self._left > LEAVE:
                 call.cancel()
+        elif now - self._opened > self._connection.renewed:
+            await self._leave(call, renewing=True)
         elif self._pull.room.is_set() and now - self._heard > SILENCE:
             log.debug("a stream of %s brings nothing: opening another", self._pull.path)
             await self._leave(call)
         elif now - self._written > HEARTBEAT:
             self._written = now
-            with suppress(TimeoutError, asyncio.InvalidStateError, aio.AioRpcError):  # `run` sees that it is broken
+            with suppress(*_BROKEN):
                 await self._write(call, StreamingPullRequest())
 
     async def _pull_once(self) -> None:
@@ -131,12 +137,15 @@ class Stream:
             await (self._pull.plenty if self._paused else self._pull.room).wait()
         if self._ending:
             return
-        call = self._call = await self._connection.stream(self._pull.path)
+        self._leaving = False
+        async with asyncio.timeout(WRITE):
+            call = await self._connection.stream(self._pull.path)
+        self._written = self._heard = time.monotonic()
+        self._call = call
         try:
             await self._write(call, self._pull.request(self._client_id))
             self._pull.opened.set()
-            self._leaving = False
-            self._since = self._counted_from = self._written = self._heard = time.monotonic()
+            self._since = self._counted_from = self._written = self._heard = self._opened = time.monotonic()
             self._paused = False
             if self._ending:
                 await self._leave(call)
@@ -163,7 +172,8 @@ class Stream:
         if self._count >= self._pull.most and not self._paused:
             self._since, self._counted_from, self._count = self._counted_from, self._heard, 0
         self.brought = self._heard
-        if self._leaving or self._heard - since > self._pull.ack_deadline / 2:
+        wanted = not self._leaving or (self._renewing and self._pull.room.is_set())
+        if not wanted or self._heard - since > self._pull.ack_deadline / 2:
             self._pull.unwanted(received)
         else:
             self._pull.received(received, since)
@@ -211,11 +221,13 @@ class Stream:
 
         self._look = loop.call_soon(waits)
 
-    async def _leave(self, call: Any) -> None:  # noqa: ANN401 (gRPC's own)
+    async def _leave(self, call: Any, *, renewing: bool = False) -> None:  # noqa: ANN401 (gRPC's own)
         self._leaving = True
+        self._renewing = renewing
         self._left = time.monotonic()
-        with suppress(asyncio.InvalidStateError, aio.AioRpcError):  # it has ended by itself
-            await call.done_writing()
+        with suppress(*_BROKEN):
+            async with asyncio.timeout(WRITE):
+                await call.done_writing()
 
     async def _write(self, call: Any, request: Any) -> None:  # noqa: ANN401 (gRPC's own)
         """Write; a stream that takes nothing is broken by that, and `run` sees it."""

@@ -63,13 +63,11 @@ class Streams:
     async def keep_alive(self) -> None:
         """Do what streams need now and then."""
         now = time.monotonic()
-        for stream in list(self._running.values()):
-            await stream.keep_alive(now)
+        await asyncio.gather(*(stream.keep_alive(now) for stream in self._running.values()))
 
     async def finish(self, timeout: float) -> None:
         """End all, for now; what does not end in time is cancelled."""
-        running = dict(self._running)
-        self._running.clear()
+        running = dict(self._running)  # each is removed when it has ended, so that a cancelled call can be repeated
         if not running:
             return
         with suppress(TimeoutError):

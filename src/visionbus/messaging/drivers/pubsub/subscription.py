@@ -6,26 +6,28 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from visionbus.messaging.driver import DriverSubscription
-from visionbus.messaging.drivers.pubsub.acks import A_CALL, Acks
+from visionbus.messaging.drivers.pubsub.acks import A_CALL, Acks, parts
 from visionbus.messaging.drivers.pubsub.holding import Holding
 from visionbus.messaging.drivers.pubsub.stream import Pull
 from visionbus.messaging.drivers.pubsub.streams import EACH, Streams
+from visionbus.messaging.errors import MessagingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Hashable, Sequence
 
     from visionbus.messaging.drivers.pubsub.acked import AckedIds
     from visionbus.messaging.drivers.pubsub.connection import Connection
-    from visionbus.messaging.errors import MessagingError
     from visionbus.messaging.message import Delivery
 
 log = logging.getLogger(__name__)
 
 SHORTEST, LONGEST = 10.0, 600.0  # seconds: the ack deadlines that Pub/Sub takes
-TURNS = 8  # looks after leases within an ack deadline
+TURNS = 8  # looks after leases and streams within an ack deadline ...
+TURN = 2.0  # ... or more: seconds between two at most
 MAX_PATIENCE = 3600.0  # seconds
 GIVEN_BACK = 0.5  # seconds after which what was released is for others alone, if nobody here asks for it
 OPEN = 5.0  # seconds that entering waits for the first stream
@@ -79,7 +81,7 @@ class PubsubSubscription(DriverSubscription):
         self._streams = Streams(connection, pull, most, self._fail)
         self._look_for_room()
         self._streams.start()
-        self._keeping = asyncio.create_task(self._keep())
+        self._keeping = [self._kept(self._keep()), self._kept(self._look_after_streams())]
 
     async def opened(self) -> None:
         """Wait for a moment for what keeps this receiver from receiving, and raise it."""
@@ -140,7 +142,9 @@ class PubsubSubscription(DriverSubscription):
     async def close(self) -> None:
         self._closed = True
         self._changed.set()
-        self._keeping.cancel()
+        for task in self._keeping:
+            task.cancel()
+        await asyncio.gather(*self._keeping, return_exceptions=True)
         self._acks.send()
         await self._streams.finish(FINISH)
         self._expire(time.monotonic())
@@ -182,27 +186,44 @@ class PubsubSubscription(DriverSubscription):
         self._opened.set()
         self._changed.set()
 
+    def _kept(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Have something done for as long as the receiver is open, which fails if that does."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()):
+                self._fail(MessagingError(f"receiving failed: {error!r}"))
+
+        task = asyncio.create_task(work)
+        task.add_done_callback(ended)
+        return task
+
+    async def _look_after_streams(self) -> None:
+        """Keep the streams alive; beside the leases, as a stream that takes nothing holds this up for seconds."""
+        while True:
+            await asyncio.sleep(self.ack_deadline / TURNS)
+            await self._streams.keep_alive()
+
     async def _keep(self) -> None:
-        """Extend leases, and look after the streams, for as long as the receiver is open."""
+        """Extend leases, for as long as the receiver is open."""
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self.ack_deadline / TURNS):
+                async with asyncio.timeout(min(self.ack_deadline / TURNS, TURN)):
                     await self._hurry.wait()
             self._hurry.clear()
             now = time.monotonic()
             self._expire(now)
             self._look_for_room()
             await self._extend()
-            await self._streams.keep_alive()
             if time.monotonic() > self._wanted_until and self._holding.lies_idle():
                 await self._go_away()
 
     async def _extend(self) -> None:
-        due = list(self._holding.due(time.monotonic()).items())
-        for start in range(0, len(due), A_CALL):
-            leases = dict(due[start : start + A_CALL])
+        due = self._holding.due(time.monotonic())
+        left = iter(due.items())
+        for ack_ids in parts(list(due.values())):
+            leases = dict(islice(left, len(ack_ids)))
             sent = time.monotonic()
-            if await self._acks.extend(list(leases.values()), self.ack_deadline):
+            if await self._acks.extend(ack_ids, self.ack_deadline):
                 self._expire(time.monotonic())  # what had run out before the answer came was not extended
                 self._holding.extended(leases, sent + self.ack_deadline)
 
