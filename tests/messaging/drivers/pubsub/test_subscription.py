@@ -14,7 +14,7 @@ from visionbus.messaging.drivers.pubsub import acks, stream, streams, subscripti
 from visionbus.messaging.errors import AccessError, NotFoundError
 
 sys.path.append(str(Path(__file__).parent))
-from receiving import PATH, contents, finish, publish, serving, take
+from receiving import PATH, Bus, connected, contents, finish, publish, serving, take
 from server import Fault, Storm
 
 FASTER = 20  # a lease of ten seconds is over after half a one
@@ -274,3 +274,81 @@ async def test_cancelled_fetch_loses_nothing(monkeypatch):
             if not asking.cancelled():
                 await receiver.release([one.lease for one in asking.result()])
         assert set(map(int, contents(await finish(receiver, 30)))) == set(range(30))
+
+
+async def test_stream_left_for_want_of_room_is_opened_again_with_back_off_while_the_server_is_away(monkeypatch):
+    async with serving(monkeypatch) as bus:
+        publish(bus.server, *range(50))
+        async with bus.receiving(prefetch=10) as receiver:
+            taken = await take(receiver, 10)
+            await until(lambda: not bus.server.streams)  # there was no room for a second
+            await bus.server.stop()
+            opened = Counted(bus.connection.stream)
+            monkeypatch.setattr(bus.connection, "stream", opened)
+            await receiver.ack([one.lease for one in taken])
+            await receiver.fetch(1, 2.0)
+            assert 0 < opened.count < 20
+            await bus.server.start()
+            await take(receiver, 1)
+
+
+class Counted:
+    """A coroutine function whose calls are counted."""
+
+    def __init__(self, function):
+        self.function = function
+        self.count = 0
+
+    async def __call__(self, *arguments):
+        self.count += 1
+        return await self.function(*arguments)
+
+
+async def test_server_that_takes_connections_and_says_nothing_ends_no_leases_later(monkeypatch):
+    """The first stream is broken by its first request; what looks after streams and leases must outlast that."""
+    monkeypatch.setattr(stream, "WRITE", 0.2)
+    monkeypatch.setattr(stream, "SILENCE", 0.1)
+    monkeypatch.setattr(subscription, "OPEN", 0.5)
+    monkeypatch.setattr(subscription, "TURNS", 100)
+
+    async def say_nothing(reader, _):
+        await reader.read()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    async with silent, connected(monkeypatch, f"127.0.0.1:{silent.sockets[0].getsockname()[1]}") as connection:
+        receiver = Bus(None, connection).receiver()
+        await receiver.opened()
+        await receiver.fetch(1, 1.0)
+        assert not any(task.done() for task in receiver._keeping)
+        await receiver.close()
+
+
+async def test_close_that_was_cancelled_is_finished_by_another(monkeypatch):
+    async with serving(monkeypatch) as bus:
+        publish(bus.server, *range(10))
+        async with bus.receiving() as receiver:
+            await take(receiver, 1)
+            bus.server.storm = Storm(silent=1.0)
+            closing = asyncio.create_task(receiver.close())
+            await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.wait([closing])
+            bus.server.storm = Storm()
+            await receiver.close()
+            assert not len(receiver._streams)
+
+
+async def test_extensions_fit_into_requests_however_long_the_ack_ids_are(monkeypatch):
+    asked = []
+
+    async def extend(ack_ids, _):
+        asked.append(sum(map(len, ack_ids)))
+        return True
+
+    async with serving(monkeypatch) as bus, bus.receiving() as receiver:
+        monkeypatch.setattr(receiver._holding, "due", lambda _: dict.fromkeys(range(2500), "x" * 300))
+        monkeypatch.setattr(receiver._holding, "extended", lambda leases, _: asked.append(len(leases)))
+        monkeypatch.setattr(receiver._acks, "extend", extend)
+        await receiver._extend()
+    assert max(asked) <= acks.A_CALL_BYTES
+    assert sum(asked[1::2]) == 2500
