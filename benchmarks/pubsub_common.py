@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 URL = f"pubsub://{PROJECT}"
+FILLING = 20  # batches on their way to a new topic: more messages of a key in one request
 WHERE = "the emulator on the same cores"
 
 
@@ -46,13 +47,13 @@ def emulator() -> Iterator[None]:
 
 
 @contextmanager
-def topic(*subscriptions: str, filled: int = 0) -> Iterator[str]:
-    """A new topic with subscriptions, and so many messages in each."""
+def topic(*subscriptions: str, filled: int = 0, keys: bool = True) -> Iterator[str]:
+    """A new topic with subscriptions, and so many messages in each, with keys or without."""
     name = f"bench-{uuid.uuid4().hex[:8]}"
     asyncio.run(_declare(name, *subscriptions))
     try:
         if filled:
-            in_own_process(bus_send, URL, name, filled, 4)
+            in_own_process(bus_send, URL, name, filled, FILLING, keys=keys)
         yield name
     finally:
         with SubscriberClient() as subscriber:
@@ -69,7 +70,10 @@ async def _declare(name: str, *subscriptions: str) -> None:
 
 
 def check_settled(name: str, subscription: str) -> None:
-    """Raise if a subscription has a message to give; what others hold is not seen."""
+    """Raise if a subscription has a message to give; what others hold is not seen.
+
+    The emulator fails this call where a client has left by cancelling its streams, as Google's `subscribe()` does.
+    """
     with SubscriberClient() as subscriber:
         request = {"subscription": subscription_path(name, subscription), "max_messages": 10}
         if subscriber.pull(request | {"return_immediately": True}).received_messages:

@@ -63,7 +63,8 @@ def main() -> None:
             for client in list(CLIENTS)[:: -1 if run % 2 else 1]:
                 with topic("workers") as name:
                     trips = in_own_process(CLIENTS[client], URL, name, "workers", WARM_UP + options.trips)
-                    check_settled(name, "workers")
+                    if client == "visionbus":
+                        check_settled(name, "workers")
                 found[client].append(trips[WARM_UP:])
     print(f"{options.trips:,} round trips of 1 kB one at a time, at most 200/s; medians of {options.runs} with spread")
     trips_table(found, "<= 1")

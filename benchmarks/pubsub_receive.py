@@ -1,0 +1,189 @@
+"""Receiving from Pub/Sub in batches of 500, and acking: the bus against others, from the same full topic in one run.
+
+The bus acks in random order: of what it holds, up to 1,000, a random half each time. The others ack as they receive:
+the loop on Google's generated clients, written for this and with as many streams as the bus opens, on the stream that
+brought a message; Google's `subscribe()` and gcloud-aio-pubsub in their callbacks. All but the latter, whose messages
+have no ordering key, read every field. The emulator gives a stream 1,950 messages a second: Google's `subscribe()`,
+which has one, gets fewer to receive, and so does gcloud-aio-pubsub.
+
+Usage: python benchmarks/pubsub_receive.py [--messages N] [--runs N] [--max-in-flight N] [--clients NAME ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from bus_runs import BATCH, LINGER, bus_receive
+from contest import KEYS, Clock, Cost, head, in_own_process, rows
+from gcloud.aio import pubsub
+from google.cloud.pubsub_v1 import SubscriberClient
+from google.cloud.pubsub_v1.types import FlowControl
+from google.pubsub_v1 import types
+from pubsub_common import URL, WHERE, check_settled, emulator, generated_client, subscription_path, topic
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from google.cloud.pubsub_v1.subscriber.message import Message
+
+STREAMS = 8  # of the loop; the bus opens as many under backlog
+FIFTH = 5  # those that are slow here get so much less to do
+SLOW = {"subscribe()", "gcloud-aio-pubsub"}
+GOALS = {
+    "generated clients": "rate >= 0.8, CPU <= 1.7",
+    "subscribe()": "CPU <= 0.33",
+    "gcloud-aio-pubsub": "rate > 1, CPU < 1",
+}
+
+
+def official_receive(_: str, name: str, subscription: str, count: int, max_in_flight: int) -> Cost:
+    clock = Clock()
+    read = []
+    done = threading.Event()
+
+    def receive(message: Message) -> None:
+        clock.first()
+        read.append(
+            (message.data, message.ordering_key, dict(message.attributes), message.message_id, message.publish_time)
+        )
+        message.ack()
+        if len(read) >= count:
+            done.set()
+
+    with SubscriberClient() as subscriber:
+        path = subscription_path(name, subscription)
+        pulling = subscriber.subscribe(path, receive, flow_control=FlowControl(max_messages=max_in_flight))
+        done.wait()
+        pulling.cancel()
+        pulling.result()
+    return clock.cost(len(read))
+
+
+class Loop:
+    """Receives so many messages on as many streams as there are queues: of ack ids, and of None at the end."""
+
+    def __init__(self, path: str, count: int) -> None:
+        self.clock = Clock()
+        self._path = path
+        self._left = count
+        self._acks: list[asyncio.Queue[list[str] | None]] = [asyncio.Queue() for _ in range(STREAMS)]
+
+    async def run(self) -> None:
+        client = generated_client()
+        async with client, asyncio.TaskGroup() as streams:
+            for acks in self._acks:
+                streams.create_task(self._receive(client, acks))
+
+    async def _receive(self, client: Any, acks: asyncio.Queue[list[str] | None]) -> None:  # noqa: ANN401 (generated)
+        async for response in await client.streaming_pull(self._requests(acks)):
+            received = types.StreamingPullResponse.pb(response).received_messages
+            read = [
+                (
+                    one.message.data,
+                    one.message.ordering_key,
+                    dict(one.message.attributes),
+                    one.message.message_id,
+                    one.message.publish_time.ToMicroseconds(),
+                )
+                for one in received
+            ]
+            self.clock.first()
+            acks.put_nowait([one.ack_id for one in received])
+            self._left -= len(read)
+            if self._left <= 0:
+                for each in self._acks:
+                    each.put_nowait(None)
+
+    async def _requests(self, acks: asyncio.Queue[list[str] | None]) -> AsyncIterator[types.StreamingPullRequest]:
+        yield types.StreamingPullRequest(subscription=self._path, stream_ack_deadline_seconds=60)
+        request = types.StreamingPullRequest.pb()
+        while (ack_ids := await acks.get()) is not None:
+            yield types.StreamingPullRequest.wrap(request(ack_ids=ack_ids))
+
+
+def generated_receive(_: str, name: str, subscription: str, count: int, __: int) -> Cost:
+    async def receive_all() -> Cost:
+        loop = Loop(subscription_path(name, subscription), count)
+        await loop.run()
+        return loop.clock.cost(count)
+
+    return asyncio.run(receive_all())
+
+
+def gcloud_aio_receive(_: str, name: str, subscription: str, count: int, __: int) -> Cost:
+    async def receive_all() -> Cost:
+        clock = Clock()
+        received = 0
+        done = asyncio.Event()
+
+        async def handle(_: pubsub.SubscriberMessage) -> None:
+            nonlocal received
+            clock.first()
+            received += 1
+            if received >= count:
+                done.set()
+
+        async with aiohttp.ClientSession() as session:
+            client = pubsub.SubscriberClient(session=session)
+            path = subscription_path(name, subscription)
+            receiving = asyncio.create_task(
+                pubsub.subscribe(path, handle, client, num_producers=STREAMS, ack_window=LINGER)
+            )
+            await done.wait()
+            receiving.cancel()
+            await asyncio.wait([receiving])
+        return clock.cost(received)
+
+    return asyncio.run(receive_all())
+
+
+CLIENTS: dict[str, Callable[[str, str, str, int, int], Cost]] = {
+    "visionbus": bus_receive,
+    "generated clients": generated_receive,
+    "subscribe()": official_receive,
+    "gcloud-aio-pubsub": gcloud_aio_receive,
+}
+
+
+def measure(count: int, max_in_flight: int, clients: list[str], *, keys: bool) -> dict[str, Cost]:
+    """One run of each, in this order, each with a subscription of its own."""
+    costs = {}
+    subscriptions = {client: f"worker-{number}" for number, client in enumerate(clients)}
+    with topic(*subscriptions.values(), filled=count, keys=keys) as name:
+        for client, subscription in subscriptions.items():
+            share = count // FIFTH if client in SLOW else count
+            costs[client] = in_own_process(CLIENTS[client], URL, name, subscription, share, max_in_flight)
+            if share == count:
+                check_settled(name, subscription)
+    return costs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--messages", type=int, default=20_000, metavar="N")
+    parser.add_argument("--runs", type=int, default=5, metavar="N")
+    parser.add_argument("--max-in-flight", type=int, default=10_000, metavar="N")
+    parser.add_argument("--clients", nargs="+", default=list(CLIENTS)[1:], choices=list(CLIENTS)[1:], metavar="NAME")
+    options = parser.parse_args()
+    clients = ["visionbus", *options.clients]
+    with emulator():
+        for keys, work in ((False, "no keys"), (True, f"{len(KEYS):,} keys")):
+            head(
+                f"receive and ack, batches of {BATCH}, {work}; visionbus acks in random order, max_in_flight"
+                f" {options.max_in_flight:,}",
+                WHERE,
+                options.runs,
+            )
+            runs = [
+                measure(options.messages, options.max_in_flight, clients[:: -1 if run % 2 else 1], keys=keys)
+                for run in range(options.runs)
+            ]
+            rows({client: [run[client] for run in runs] for client in clients}, GOALS)
+
+
+if __name__ == "__main__":
+    main()
