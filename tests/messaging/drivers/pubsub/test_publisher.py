@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -203,6 +204,58 @@ async def test_call_that_is_not_answered_is_made_again(monkeypatch):
         await service.come(2)
         service.gate.set()
         await sending
+
+
+async def send_with(bus, send_timeout, *messages):
+    """Send what is given up after so many seconds, whatever the URL says."""
+    inside = bus._driver._publisher
+    inside._settings = replace(inside._settings, send_timeout=send_timeout)
+    return await bus.send("images", *messages)
+
+
+def start(*sends):
+    """Let sends begin at the same moment: what they send goes together."""
+    return [asyncio.create_task(send) for send in sends]
+
+
+async def test_message_that_is_given_up_does_not_take_later_ones_with_it(monkeypatch):
+    async with served(monkeypatch) as (bus, server, service):
+        server.faults = [Fault("Publish", grpc.StatusCode.UNAVAILABLE)]
+        first, later = start(send_with(bus, 0.5, Message(b"first")), send_with(bus, 30.0, Message(b"later")))
+        with pytest.raises(UnavailableError, match="UNAVAILABLE"):
+            await first
+        server.faults.clear()
+        await later
+        assert service.batches == [[b"later"]]
+
+
+async def test_message_that_is_given_up_takes_those_of_its_key_with_it(monkeypatch):
+    async with served(monkeypatch) as (bus, server, service):
+        server.faults = [Fault("Publish", grpc.StatusCode.UNAVAILABLE)]
+        sends = start(send_with(bus, 0.5, Message(b"first", "key")), send_with(bus, 30.0, Message(b"later", "key")))
+        outcomes = await asyncio.gather(*sends, return_exceptions=True)
+        assert all(isinstance(outcome, UnavailableError) for outcome in outcomes)
+        assert service.batches == []
+
+
+async def test_request_gets_time_to_succeed_however_old_its_messages_are(monkeypatch):
+    async with served(monkeypatch) as (bus, _, _):
+        honest, times = bus._driver._connection.publish, []
+
+        async def publish(topic, messages, timeout):
+            times.append(timeout)
+            return await honest(topic, messages, timeout)
+
+        monkeypatch.setattr(bus._driver._connection, "publish", publish)
+        await send_with(bus, 0.3, Message(b"data"))
+        assert times == [publisher.SHORTEST]
+
+
+async def test_what_is_over_before_its_turn_is_told_and_not_sent(monkeypatch):
+    async with served(monkeypatch) as (bus, _, service):
+        with pytest.raises(UnavailableError, match=r"sending to 'images' failed: .*check the network"):
+            await send_with(bus, 0.0, Message(b"data"))
+        assert service.batches == []
 
 
 async def test_server_that_comes_back_gets_what_was_sent_meanwhile(monkeypatch):

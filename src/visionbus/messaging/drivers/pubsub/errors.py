@@ -17,6 +17,8 @@ from visionbus.messaging.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from visionbus.messaging.message import Message
 
 # After which status the same call may succeed. Publishing: as Google's own client does it, but for CANCELLED, which is
@@ -74,6 +76,11 @@ def status_of(error: Exception) -> StatusCode:
         return StatusCode.DEADLINE_EXCEEDED
     code: StatusCode = error.code() if isinstance(error, RpcError) else StatusCode.UNKNOWN
     return code
+
+
+def fails_with(error: Exception, codes: Collection[StatusCode]) -> bool:
+    """Return whether an error is one of a call, and its status one of these."""
+    return isinstance(error, CALL_ERRORS) and status_of(error) in codes
 
 
 def translated(error: Exception, doing: str) -> MessagingError:

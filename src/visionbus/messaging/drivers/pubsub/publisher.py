@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from grpc import StatusCode
 
 from visionbus.messaging.drivers.pubsub.backoff import backoff
 from visionbus.messaging.drivers.pubsub.batcher import MAX_BYTES, Batch, Batcher, Lane
-from visionbus.messaging.drivers.pubsub.errors import CALL_ERRORS, RETRIED_PUBLISH, send_error, status_of, translated
+from visionbus.messaging.drivers.pubsub.errors import RETRIED_PUBLISH, fails_with, send_error, translated
 from visionbus.messaging.drivers.pubsub.records import check_carried, encoded
 from visionbus.messaging.errors import (
     ClosedError,
@@ -32,7 +32,11 @@ MAX_CALLS = 64  # requests on their way at once
 MAX_HELD = 64 * 1024 * 1024  # bytes queued or on their way: more of them wait with their senders
 AT_ONCE = 500  # messages made ready before the event loop gets a turn
 CALL = 10.0  # seconds for one request; the next try gets twice as long
+SHORTEST = 1.0  # seconds that a request gets at least, so that it may succeed: giving up may come that much later
 LEAVE = 3.0  # seconds that closing waits for what is on its way
+
+_REFUSED = frozenset({StatusCode.INVALID_ARGUMENT})
+_UNKNOWN = frozenset({StatusCode.NOT_FOUND})
 
 
 class _Item(NamedTuple):
@@ -54,6 +58,7 @@ class Publisher:
     def __init__(self, connection: Connection, settings: PubsubSettings) -> None:
         self._connection = connection
         self._settings = settings
+        self._least = min(SHORTEST, settings.send_timeout / 4)
         self._batcher: Batcher[_Item] = Batcher(settings.linger)
         self._calls: set[asyncio.Task[None]] = set()
         self._held = 0  # bytes
@@ -163,18 +168,32 @@ class Publisher:
             self._pump_soon()
 
     async def _publish(self, lane: Lane, items: Sequence[_Item]) -> MessagingError | None:
-        """Publish, halving what Pub/Sub refuses, to find what it refuses; return the last failure that was told."""
-        try:
-            ids = await self._call(lane.topic, items)
-        except Exception as error:  # noqa: BLE001 (whatever it is: senders wait to hear of it)
-            if isinstance(error, CALL_ERRORS) and status_of(error) is StatusCode.INVALID_ARGUMENT and len(items) > 1:
-                return await self._publish_halves(lane, items)
-            failure = _failure(error, lane.topic)
-            self._fail(items, failure, lane.key)
-            return failure
-        for item, name in zip(items, ids, strict=True):
-            item.send.confirm(item.at, name)
-        return None
+        """Publish, again and again if that may help, until each is confirmed or given up; return the last failure told.
+
+        What Pub/Sub refuses is halved, to find what it refuses.
+        """
+        failure, told = _failure(TimeoutError(), lane.topic), None  # that of whatever has waited too long for its turn
+        failures, wait, patience = 0, 0.0, CALL
+        while True:
+            left = self._give_up(lane, items, time.monotonic() + wait, failure)
+            told = told if len(left) == len(items) else failure
+            if not left:
+                return told
+            items = left
+            if wait:
+                await asyncio.sleep(wait)
+            try:
+                ids = await self._call(lane.topic, items, patience)
+            except Exception as error:  # noqa: BLE001 (whatever it is: senders wait to hear of it)
+                if fails_with(error, _REFUSED) and len(items) > 1:
+                    return await self._publish_halves(lane, items) or told
+                failure = _failure(error, lane.topic)
+                failures, patience = failures + 1, patience * 2
+                wait = backoff(failures) if fails_with(error, RETRIED_PUBLISH) else float("inf")
+            else:
+                for item, name in zip(items, ids, strict=True):
+                    item.send.confirm(item.at, name)
+                return told
 
     async def _publish_halves(self, lane: Lane, items: Sequence[_Item]) -> MessagingError | None:
         half = len(items) // 2
@@ -185,27 +204,31 @@ class Publisher:
         self._fail(items[half:], behind, lane.key)
         return failure
 
-    async def _call(self, topic: str, items: Sequence[_Item]) -> Sequence[str]:
-        """Publish, again and again if that may help, until the first message is to be given up; return the ids."""
-        body = b"".join([item.data for item in items])
-        ends = items[0].ends
-        failures = 0
-        patience = CALL
-        while True:
-            left = ends - time.monotonic()
-            try:
-                answer = await self._connection.publish(
-                    self._settings.topic_path(topic), body, max(min(left, patience), 0.001)
-                )
-            except CALL_ERRORS as error:
-                failures += 1
-                wait = backoff(failures)
-                if status_of(error) not in RETRIED_PUBLISH or time.monotonic() + wait >= ends:
-                    raise
-                patience *= 2
-            else:
-                return _ids(answer, topic, len(items))
-            await asyncio.sleep(wait)
+    async def _call(self, topic: str, items: Sequence[_Item], patience: float) -> Sequence[str]:
+        """Make one request, which gets so many seconds at most, and return the ids."""
+        left = items[0].ends - time.monotonic()
+        answer = await self._connection.publish(
+            self._settings.topic_path(topic),
+            b"".join([item.data for item in items]),
+            min(max(left, self._least), patience),
+        )
+        ids: Sequence[str] = answer.message_ids
+        if len(ids) != len(items):
+            raise MessagingError(
+                f"sending to {topic!r} failed: Pub/Sub named {len(ids)} of {len(items)} messages, and nobody knows "
+                "which: send them again"
+            )
+        return ids
+
+    def _give_up(self, lane: Lane, items: Sequence[_Item], by: float, failure: MessagingError) -> Sequence[_Item]:
+        """Fail what is over by then, with what has the same key and is behind it; return the others."""
+        left = [item for item in items if item.ends > by]
+        if len(left) == len(items):
+            return items
+        if lane.key is not None:
+            left = []
+        self._fail(items[: len(items) - len(left)], failure, lane.key)
+        return left
 
     def _dropped(self, lane: Lane) -> list[tuple[_Item, int]]:
         dropped = self._batcher.drop(lane)
@@ -264,18 +287,7 @@ class _Send:
             self.done.set_result(None)
 
 
-def _ids(answer: Any, topic: str, count: int) -> Sequence[str]:  # noqa: ANN401 (protobuf)
-    """Return the ids of an answer; `MessagingError` if they are not those of all messages."""
-    ids: Sequence[str] = answer.message_ids
-    if len(ids) != count:
-        raise MessagingError(
-            f"sending to {topic!r} failed: Pub/Sub named {len(ids)} of {count} messages, and nobody knows which: "
-            "send them again"
-        )
-    return ids
-
-
 def _failure(error: Exception, topic: str) -> MessagingError:
-    if isinstance(error, CALL_ERRORS) and status_of(error) is StatusCode.NOT_FOUND:
+    if fails_with(error, _UNKNOWN):
         return NotFoundError.undeclared(topic)
     return translated(error, f"sending to {topic!r}")
