@@ -54,7 +54,16 @@ def test_evaluate_of_too_little_or_too_much_is_wrong_usage(run, words, said):
 def test_evaluate_of_data_that_is_not_there_names_the_cure(run):
     outcome = run("evaluate", default_model(), "fashion-minst")
     assert outcome.status == 1
-    assert outcome.err.splitlines() == [
+    assert outcome.err == (
         "visionbus: error: fashion-minst is not a folder: name fashion-mnist, or a folder with one subfolder per class, "
-        "or a .csv, .tsv, .parquet, .npz or IDX file"
-    ]
+        "or a .csv, .tsv, .parquet, .npz or IDX file\n"
+    )
+
+
+def test_more_broken_files_than_are_allowed_are_an_error_that_names_the_option(run, images):
+    for number in range(3):
+        (images / "Bag" / f"broken-{number}.png").write_bytes(b"no image")
+    shown = run("evaluate", images)
+    assert shown.status == 1
+    assert "--allow-broken" in shown.err
+    assert run("evaluate", images, "--allow-broken", "0.9").status == 0

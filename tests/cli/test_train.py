@@ -45,6 +45,17 @@ def test_value_out_of_range_is_wrong_usage(run, option, value):
     assert option in shown.err
 
 
+@needs_torch
+def test_more_broken_files_than_are_allowed_are_an_error_that_names_the_option(run, folder):
+    for number in range(10):
+        (folder / "data" / "dark" / f"broken-{number}.png").write_bytes(b"no image")
+    shown = run("train", folder / "data", "-o", folder / "model.onnx", "--epochs", "1")
+    assert shown.status == 1
+    assert "--allow-broken" in shown.err
+    shown = run("train", folder / "data", "-o", folder / "model.onnx", "--epochs", "1", "--allow-broken", "0.5")
+    assert shown.status == 0, shown.err
+
+
 def test_output_is_needed(run):
     shown = run("train", "data")
     assert shown.status == 2

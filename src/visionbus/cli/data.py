@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from visionbus.cli.hints import HintingGroup
-from visionbus.cli.options import json_option, verbose_option
+from visionbus.cli.options import allow_broken_option, json_option, verbose_option
 from visionbus.cli.output import one_line, print_json
 
 if TYPE_CHECKING:
@@ -39,14 +39,7 @@ def data() -> None:
     show_default="the table's folder",
     help="The folder that the table's paths start from.",
 )
-@click.option(
-    "--allow-broken",
-    metavar="SHARE",
-    type=click.FloatRange(0, 1),
-    default=0.1,
-    show_default=True,
-    help="The share of files that may be broken.",
-)
+@allow_broken_option
 @click.option("--keep-leaks", is_flag=True, help="Leave images that leak in validation and test.")
 @click.option("--outside", is_flag=True, help="Read files outside of DATA's folder, too, where links lead there.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For the validation split.")

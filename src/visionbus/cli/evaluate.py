@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
-from visionbus.cli.options import json_option, verbose_option
+from visionbus.cli.options import allow_broken_option, json_option, verbose_option
 from visionbus.cli.output import print_json
 
 
 @click.command(short_help="Measure a model on a data set.")
 @click.argument("words", metavar="[MODEL] DATA", nargs=-1, required=True)
+@allow_broken_option
 @json_option
 @verbose_option
-def evaluate(*, words: tuple[str, ...], as_json: bool) -> None:
+def evaluate(*, words: tuple[str, ...], allow_broken: float, as_json: bool) -> None:
     """Measure the model file MODEL, by default the shipped one, on DATA: accuracy, per-class figures, calibration.
 
     DATA is fashion-mnist (its 10,000 test images), or a folder with one subfolder of images per class. Files that
@@ -27,7 +28,7 @@ def evaluate(*, words: tuple[str, ...], as_json: bool) -> None:
       visionbus evaluate photos.onnx ~/more-photos --json
     """  # noqa: D301 (click reads \b)
     from visionbus import vision  # noqa: PLC0415 (--help does not wait for numpy)
-    from visionbus.vision.datasets import load_evaluation_data  # noqa: PLC0415 (the same)
+    from visionbus.vision.datasets import Checks, load_evaluation_data  # noqa: PLC0415 (the same)
     from visionbus.vision.onnx import OnnxModel, default_model  # noqa: PLC0415 (the same)
 
     *model, data = words
@@ -36,7 +37,7 @@ def evaluate(*, words: tuple[str, ...], as_json: bool) -> None:
     if data.endswith(".onnx"):
         raise click.UsageError(f"no DATA to measure {data} on: name fashion-mnist, or a folder of images")
     loaded = OnnxModel(Path(model[0]) if model else default_model())
-    found = vision.evaluate(loaded, load_evaluation_data(loaded, data))
+    found = vision.evaluate(loaded, load_evaluation_data(loaded, data, checks=Checks(allow_broken)))
     if as_json:
         print_json(found.to_json() | {"model": {"name": loaded.name, "version": loaded.version}})
         return

@@ -47,6 +47,15 @@ model_option = click.option(
     help="The model file.",
 )
 
+allow_broken_option = click.option(
+    "--allow-broken",
+    metavar="SHARE",
+    type=click.FloatRange(0, 1),
+    default=0.1,
+    show_default=True,
+    help="The share of DATA's files that may be broken.",
+)
+
 json_option = click.option(
     "--json",
     "as_json",

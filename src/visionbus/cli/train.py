@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from visionbus.cli.errors import Failure
-from visionbus.cli.options import json_option, verbose_option
+from visionbus.cli.options import allow_broken_option, json_option, verbose_option
 from visionbus.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Precision of the arithmetic in training; auto takes bf16 where a short trial is faster.",
 )
+@allow_broken_option
 @json_option
 @verbose_option
 def train(  # noqa: PLR0913 (an argument per option)
@@ -71,6 +72,7 @@ def train(  # noqa: PLR0913 (an argument per option)
     seed: int,
     repeats: int,
     precision: Precision,
+    allow_broken: float,
     as_json: bool,
 ) -> None:
     """Train a classifier on DATA and write it as one self-describing ONNX file.
@@ -89,10 +91,11 @@ def train(  # noqa: PLR0913 (an argument per option)
         if path.exists():
             raise Failure(f"{path} exists: name another output, or replace it with --overwrite")
     from visionbus import training  # noqa: PLC0415 (torch takes seconds, and is an extra)
+    from visionbus.vision.datasets import Checks, load_training_data  # noqa: PLC0415 (numpy takes its time, too)
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     trained = training.train(
-        data,
+        load_training_data(data, checks=Checks(allow_broken)),
         output,
         name=name,
         epochs=epochs,

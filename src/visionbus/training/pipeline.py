@@ -47,7 +47,7 @@ class Trained:
 
 
 def train(
-    data: str | Path | Dataset,
+    data: str | Path | Dataset | TrainingData,
     output: Path,
     *,
     name: str | None = None,
@@ -63,7 +63,7 @@ def train(
     fitted on all of them in the same way. The test set is used once, at the end.
 
     Args:
-        data: "fashion-mnist", a folder with one subfolder per class, or a data set in memory.
+        data: what `visionbus.vision.datasets.open_data` takes, or what it has returned.
         output: the .onnx file.
         name: the name by which requests ask for the model; by default the file's stem.
         epochs: how often each image is shown; by default 8, and more for fewer than 20,000 images.

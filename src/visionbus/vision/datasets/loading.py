@@ -56,16 +56,17 @@ def read_folder(folder: Path, spec: Input | None = None, *, classes: Sequence[st
     return Folder(data.train, data.input, data.skipped)
 
 
-def load_training_data(source: Source | TrainingData) -> TrainingData:
+def load_training_data(source: Source | TrainingData, *, checks: Checks | None = None) -> TrainingData:
     """Load what a model is to be trained on: no validation split is made, for the training makes its own.
 
     Args:
         source: what `open_data` takes, or what it has returned.
+        checks: what is let pass.
 
     Raises:
         DatasetError: as `open_data` does.
     """
-    return source if isinstance(source, TrainingData) else open_data(source, holdout=Holdout(0))
+    return source if isinstance(source, TrainingData) else open_data(source, holdout=Holdout(0), checks=checks)
 
 
 def load_evaluation_data(model: Model, source: Source, *, checks: Checks | None = None) -> Dataset:
