@@ -344,6 +344,38 @@ async def test_what_is_on_its_way_is_bounded(monkeypatch):
         assert inside._held == 0
 
 
+async def test_one_send_is_bounded_as_many_are(monkeypatch):
+    monkeypatch.setattr(publisher, "MAX_HELD", 100_000)
+    async with served(monkeypatch) as (bus, _, service):
+        service.gate = asyncio.Event()
+        messages = [Message(b"%d" % number * 2500, f"key-{number % 3}") for number in range(100)]
+        (sending,) = start(bus.send("images", *messages))
+        await service.come(3)
+        assert 100_000 <= bus._driver._publisher._held < 106_000
+        service.gate.set()
+        ids = await sending
+        assert len(set(ids)) == 100
+        assert sorted(service.data) == sorted(data_of(messages))
+        assert bus._driver._publisher._held == 0
+
+
+async def test_send_whose_beginning_is_given_up_does_not_wait_as_long_again_for_the_rest(monkeypatch):
+    monkeypatch.setattr(publisher, "MAX_HELD", 1)
+    async with served(monkeypatch, "?send_timeout=0.5") as (bus, server, service):
+        server.faults = [Fault("Publish", grpc.StatusCode.UNAVAILABLE)]
+        honest, tried = bus._driver._connection.publish, []
+
+        async def publish(topic, messages, timeout):
+            tried.append(messages)
+            return await honest(topic, messages, timeout)
+
+        monkeypatch.setattr(bus._driver._connection, "publish", publish)
+        with pytest.raises(UnavailableError):
+            await bus.send("images", *numbered(1000))
+        assert len(set(tried)) == 1
+        assert service.batches == []
+
+
 async def test_cancelled_send_frees_what_it_held_and_the_others_go_on(monkeypatch):
     monkeypatch.setattr(publisher, "MAX_HELD", 10_000)
     async with served(monkeypatch) as (bus, _, service):

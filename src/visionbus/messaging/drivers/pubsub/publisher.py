@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from grpc import StatusCode
 
@@ -13,6 +13,7 @@ from visionbus.messaging.drivers.pubsub.backoff import backoff
 from visionbus.messaging.drivers.pubsub.batcher import MAX_BYTES, Batch, Batcher, Lane
 from visionbus.messaging.drivers.pubsub.errors import RETRIED_PUBLISH, fails_with, send_error, translated
 from visionbus.messaging.drivers.pubsub.records import check_carried, encoded
+from visionbus.messaging.drivers.pubsub.sends import Item, Send
 from visionbus.messaging.errors import (
     ClosedError,
     MessagingError,
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from visionbus.messaging.message import Message
 
 MAX_CALLS = 64  # requests on their way at once
-MAX_HELD = 64 * 1024 * 1024  # bytes queued or on their way: more of them wait with their senders
+MAX_HELD = (
+    64 * 1024 * 1024
+)  # bytes queued or on their way, but for the last message's: more of them wait with their senders
 AT_ONCE = 500  # messages made ready before the event loop gets a turn
 CALL = 10.0  # seconds for one request; the next try gets twice as long
 SHORTEST = 1.0  # seconds that a request gets at least, so that it may succeed: giving up may come that much later
@@ -37,15 +40,6 @@ LEAVE = 3.0  # seconds that closing waits for what is on its way
 
 _REFUSED = frozenset({StatusCode.INVALID_ARGUMENT})
 _UNKNOWN = frozenset({StatusCode.NOT_FOUND})
-
-
-class _Item(NamedTuple):
-    """One message on its way."""
-
-    send: _Send
-    at: int  # its place in the send
-    data: bytes  # a request with this message alone: several of them, one after the other, are a request with all
-    ends: float  # monotonic seconds when it is given up
 
 
 class Publisher:
@@ -59,7 +53,7 @@ class Publisher:
         self._connection = connection
         self._settings = settings
         self._least = min(SHORTEST, settings.send_timeout / 4)
-        self._batcher: Batcher[_Item] = Batcher(settings.linger)
+        self._batcher: Batcher[Item] = Batcher(settings.linger)
         self._calls: set[asyncio.Task[None]] = set()
         self._held = 0  # bytes
         self._waiting: deque[asyncio.Future[None]] = deque()  # senders that wait for room
@@ -71,13 +65,14 @@ class Publisher:
         self._settings.topic_path(topic)  # raises for what cannot be one: of a request, Pub/Sub would not tell so much
         for message in messages:
             check_carried(message)
-        send = _Send(topic, messages)
+        send = Send(topic, messages)
         try:
-            for start in range(0, len(messages), AT_ONCE):
-                if start:
+            queued = 0
+            while queued < len(messages):
+                if queued:
                     await asyncio.sleep(0)
                 await self._room()
-                self._queue(send, start)
+                queued = self._queue(send, queued)
                 self._wake()
             await send.done
         finally:
@@ -113,25 +108,26 @@ class Publisher:
         if self._closed:
             raise ClosedError("the bus is closed: connect again")
 
-    def _queue(self, send: _Send, start: int) -> None:
-        """Queue the next messages of a send, by their keys."""
+    def _queue(self, send: Send, start: int) -> int:
+        """Queue the next messages of a send, by their keys, while there is room; return where to go on."""
         now = time.monotonic()
         ends = now + self._settings.send_timeout
-        lanes: dict[str | None, list[tuple[_Item, int]]] = {}
-        for index in range(start, min(start + AT_ONCE, len(send.ids))):
+        lanes: dict[str | None, list[tuple[Item, int]]] = {}
+        index = start
+        while index < min(start + AT_ONCE, len(send.ids)) and self._held < MAX_HELD:
             message = send.messages[index]
-            if message.key in send.broken:
-                send.fail(index, send.broken[message.key])
-                continue
-            data = encoded(message)
-            if len(data) > MAX_BYTES:
+            if failure := send.hopeless(message.key):
+                send.fail(index, failure)
+            elif len(data := encoded(message)) > MAX_BYTES:
                 send.fail(index, TooLargeError(f"{len(data):,} bytes are over Pub/Sub's limit of 10 MB: send less"))
-                continue
-            self._held += len(data)
-            lanes.setdefault(message.key, []).append((_Item(send, index, data, ends), len(data)))
+            else:
+                self._held += len(data)
+                lanes.setdefault(message.key, []).append((Item(send, index, data, ends), len(data)))
+            index += 1
         for key, items in lanes.items():
             self._batcher.add(Lane(send.topic, key), items, now)
         self._pump_soon()
+        return index
 
     def _pump_soon(self) -> None:
         """Start requests when the event loop gets to it: what is queued until then goes together."""
@@ -149,7 +145,7 @@ class Publisher:
         if due is not None and len(self._calls) < MAX_CALLS:
             self._pump_at = asyncio.get_running_loop().call_later(due - now, self._pump)
 
-    async def _deliver(self, batch: Batch[_Item]) -> None:
+    async def _deliver(self, batch: Batch[Item]) -> None:
         """Bring one batch to Pub/Sub, or tell its senders why not; the body of a task."""
         items = [item for item in batch.items if not item.send.done.cancelled()]
         try:
@@ -167,7 +163,7 @@ class Publisher:
             self._free(batch.size)
             self._pump_soon()
 
-    async def _publish(self, lane: Lane, items: Sequence[_Item]) -> MessagingError | None:
+    async def _publish(self, lane: Lane, items: Sequence[Item]) -> MessagingError | None:
         """Publish, again and again if that may help, until each is confirmed or given up; return the last failure told.
 
         What Pub/Sub refuses is halved, to find what it refuses.
@@ -195,7 +191,7 @@ class Publisher:
                     item.send.confirm(item.at, name)
                 return told
 
-    async def _publish_halves(self, lane: Lane, items: Sequence[_Item]) -> MessagingError | None:
+    async def _publish_halves(self, lane: Lane, items: Sequence[Item]) -> MessagingError | None:
         half = len(items) // 2
         failure = await self._publish(lane, items[:half])
         if failure is None or lane.key is None:
@@ -204,7 +200,7 @@ class Publisher:
         self._fail(items[half:], behind, lane.key)
         return failure
 
-    async def _call(self, topic: str, items: Sequence[_Item], patience: float) -> Sequence[str]:
+    async def _call(self, topic: str, items: Sequence[Item], patience: float) -> Sequence[str]:
         """Make one request, which gets so many seconds at most, and return the ids."""
         left = items[0].ends - time.monotonic()
         answer = await self._connection.publish(
@@ -220,22 +216,26 @@ class Publisher:
             )
         return ids
 
-    def _give_up(self, lane: Lane, items: Sequence[_Item], by: float, failure: MessagingError) -> Sequence[_Item]:
+    def _give_up(self, lane: Lane, items: Sequence[Item], by: float, failure: MessagingError) -> Sequence[Item]:
         """Fail what is over by then, with what has the same key and is behind it; return the others."""
         left = [item for item in items if item.ends > by]
         if len(left) == len(items):
             return items
         if lane.key is not None:
             left = []
-        self._fail(items[: len(items) - len(left)], failure, lane.key)
+        over = items[: len(items) - len(left)]
+        if by < float("inf"):
+            for item in over:
+                item.send.given_up = failure
+        self._fail(over, failure, lane.key)
         return left
 
-    def _dropped(self, lane: Lane) -> list[tuple[_Item, int]]:
+    def _dropped(self, lane: Lane) -> list[tuple[Item, int]]:
         dropped = self._batcher.drop(lane)
         self._free(sum(size for _, size in dropped))
         return dropped
 
-    def _fail(self, items: Iterable[_Item], error: MessagingError, key: str | None = None) -> None:
+    def _fail(self, items: Iterable[Item], error: MessagingError, key: str | None = None) -> None:
         for item in items:
             if key is not None:
                 item.send.broken[key] = error
@@ -252,39 +252,6 @@ class Publisher:
             if not room.done():
                 room.set_result(None)
                 break
-
-
-class _Send:
-    """The messages of one send, on their way."""
-
-    def __init__(self, topic: str, messages: Sequence[Message]) -> None:
-        self.topic = topic
-        self.messages = messages
-        self.ids = [""] * len(messages)
-        self.failures: dict[int, MessagingError] = {}
-        self.broken: dict[str | None, MessagingError] = {}  # by key: why what is queued later fails, too
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._left = len(messages)
-
-    def confirm(self, index: int, name: str) -> None:
-        """Note the id of a message that Pub/Sub holds."""
-        if not self._is_settled(index):
-            self.ids[index] = name
-            self._settled()
-
-    def fail(self, index: int, error: MessagingError) -> None:
-        """Note why a message is not confirmed."""
-        if not self._is_settled(index):
-            self.failures[index] = error
-            self._settled()
-
-    def _is_settled(self, index: int) -> bool:
-        return bool(self.ids[index]) or index in self.failures
-
-    def _settled(self) -> None:
-        self._left -= 1
-        if not self._left and not self.done.done():
-            self.done.set_result(None)
 
 
 def _failure(error: Exception, topic: str) -> MessagingError:
