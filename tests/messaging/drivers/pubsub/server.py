@@ -156,6 +156,7 @@ class Stream:
         self.first = first
         self.life = server.random.randint(*server.storm.life)  # responses
         self.news = asyncio.Event()
+        self.silent = False  # for good, though its connection stands
         self._server = server
         self._service = server.service
         self._subscription = subscription
@@ -234,6 +235,7 @@ class Stream:
         reading.cancel()
         storm, chance = self._server.storm, self._server.random
         if chance.random() < storm.silent:
+            self.silent = True
             await asyncio.Event().wait()
         raise Refused(chance.choice(storm.codes), "the stream ends: the test wants it so")
 
@@ -263,5 +265,8 @@ METHODS = {  # of each service, with the request that each takes
         "Acknowledge": pubsub.AcknowledgeRequest.pb(),
         "ModifyAckDeadline": pubsub.ModifyAckDeadlineRequest.pb(),
     },
-    "google.iam.v1.IAMPolicy": {"TestIamPermissions": iam_policy_pb2.TestIamPermissionsRequest},
+    "google.iam.v1.IAMPolicy": {
+        "GetIamPolicy": iam_policy_pb2.GetIamPolicyRequest,
+        "TestIamPermissions": iam_policy_pb2.TestIamPermissionsRequest,
+    },
 }

@@ -8,7 +8,7 @@ import time
 from itertools import count
 
 import grpc
-from google.iam.v1 import iam_policy_pb2
+from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.protobuf.empty_pb2 import Empty
 from google.pubsub_v1.types import pubsub
 from leasing import Leasing
@@ -37,6 +37,7 @@ class Service:
         self.subscriptions = {}  # their protobuf messages, by name
         self.leasing = {}  # by name of the subscription
         self.denied = set()  # permissions that nobody has
+        self.policies = {}  # by name of the topic or subscription; without one there are no grants
         self.news = {}  # by name of the subscription: events, one a stream
         self.clock = clock
         self._ids = count(1)
@@ -95,6 +96,9 @@ class Service:
         del self.news[request.subscription]
         return Empty()
 
+    def get_iam_policy(self, request):
+        return self.policies.get(request.resource, policy_pb2.Policy())
+
     def test_iam_permissions(self, request):
         held = [one for one in request.permissions if one not in self.denied]
         return iam_policy_pb2.TestIamPermissionsResponse(permissions=held)
@@ -105,6 +109,8 @@ class Service:
         found(self.topics, request.topic)
         if len(request.messages) > MOST_PUBLISHED or request.ByteSize() > MOST_PUBLISHED_BYTES:
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "too many messages, or too many bytes, in a request")
+        if len({one.ordering_key for one in request.messages}) > 1:
+            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "all messages of a request need the same key, or none")
         if any(not one.data and not one.attributes for one in request.messages):
             raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "a message needs data or attributes")
         ids = []

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 import grpc
 import pytest
-from google.iam.v1 import iam_policy_pb2, policy_pb2
+from google.iam.v1 import policy_pb2
 from google.pubsub_v1 import types
-from server import METHODS, Fault, Server
+from server import Fault, Server
 from service import Service
 
 from visionbus.brokers.ports import free_ports
@@ -155,6 +155,7 @@ async def test_missing_permission_is_told_with_the_cure(monkeypatch):
         ({"bigquery_config": {"table": "a.b.c"}}, "no pull subscription"),
         ({"filter": "attributes:kind"}, r"has the filter 'attributes:kind'.*filter= into the URL"),
         ({"detached": True}, "is detached"),
+        ({"enable_exactly_once_delivery": True}, r"exactly-once.*--no-enable-exactly-once-delivery"),
         ({"topic": f"{PROJECT}/topics/other"}, "belongs to another topic, .*topics/other"),
     ],
 )
@@ -231,16 +232,12 @@ async def test_permissions_that_are_there_are_no_warning(monkeypatch, caplog):
 
 @pytest.mark.parametrize("granted", [True, False])
 async def test_grants_of_pubsubs_own_account_are_looked_for(monkeypatch, caplog, granted):
-    member = "serviceAccount:service-1@gcp-sa-pubsub.iam.gserviceaccount.com"
-
-    class Guarded(Service):
-        def get_iam_policy(self, request):
-            role = "roles/pubsub.publisher" if "/topics/" in request.resource else "roles/pubsub.subscriber"
-            return policy_pb2.Policy(bindings=[policy_pb2.Binding(role=role, members=[member] if granted else [])])
-
-    monkeypatch.setitem(METHODS["google.iam.v1.IAMPolicy"], "GetIamPolicy", iam_policy_pb2.GetIamPolicyRequest)
+    members = ["serviceAccount:service-1@gcp-sa-pubsub.iam.gserviceaccount.com"] if granted else []
     caplog.set_level(logging.INFO)
-    async with served(monkeypatch, service=Guarded()) as (bus, _):
+    async with served(monkeypatch) as (bus, server):
+        for resource, role in ((DEAD, "roles/pubsub.publisher"), (WORKERS, "roles/pubsub.subscriber")):
+            bindings = [policy_pb2.Binding(role=role, members=members)]
+            server.service.policies[resource] = policy_pb2.Policy(bindings=bindings)
         await bus.declare("images", "workers")
         said = [one.getMessage() for one in caplog.records if "own account" in one.getMessage()]
         assert bool(said) is not granted

@@ -114,6 +114,11 @@ class Admin:
                 f"the subscription {name!r} is no pull subscription: use another, or make it one "
                 f"(gcloud pubsub subscriptions modify-push-config {name} --push-endpoint=)"
             )
+        if found.enable_exactly_once_delivery:
+            raise MessagingError(
+                f"the subscription {name!r} has exactly-once delivery, with which an ack that was in time may fail: "
+                f"turn it off (gcloud pubsub subscriptions update {name} --no-enable-exactly-once-delivery)"
+            )
         policy = found.dead_letter_policy
         if policy.dead_letter_topic and policy.max_delivery_attempts < BACKSTOP:
             log.warning(
