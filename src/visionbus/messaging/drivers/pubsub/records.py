@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from google.pubsub_v1 import types
@@ -56,7 +57,8 @@ def encoded(message: Message) -> bytes:
 
 def message_of(received: Any) -> Message:  # noqa: ANN401 (the same)
     """Return the message that a protobuf PubsubMessage holds, whoever published it."""
-    attributes = dict(received.attributes.items())
+    found = received.attributes
+    attributes = {name: found[name] for name in found}  # items() of protobuf costs nearly twice as much
     data = received.data
     if not data:
         attributes.pop(EMPTY, None)
@@ -67,8 +69,12 @@ def delivery_of(received: Any, attempt: int, lease: object) -> Delivery:  # noqa
     """Return the delivery of a protobuf ReceivedMessage."""
     message = received.message
     time = message.publish_time
-    published = datetime.fromtimestamp(time.seconds + time.nanos / 1e9, UTC)
-    return delivery(message_of(message), message.message_id, published, attempt, lease)
+    return delivery(message_of(message), message.message_id, _time(time.seconds, time.nanos), attempt, lease)
+
+
+@lru_cache(maxsize=64)  # what was published together has the same time
+def _time(seconds: int, nanos: int) -> datetime:
+    return datetime.fromtimestamp(seconds + nanos / 1e9, UTC)
 
 
 def _check_attribute(name: str, value: str) -> None:

@@ -65,7 +65,7 @@ class PubsubSubscription(DriverSubscription):
         self._hurry = asyncio.Event()  # there may be something here that nobody asks for
         self._prefetch = prefetch
         self._holding = Holding(prefetch, prefetch_bytes, self.ack_deadline, acked)
-        self._acks = Acks(connection.call, path, full=max(1, min(prefetch // 4, A_CALL)), patience=self.ack_deadline)
+        self._acks = Acks(connection.call, path, full=max(1, min(prefetch // 2, A_CALL)), patience=self.ack_deadline)
         most = max(1, min(streams, prefetch // EACH))
         pull = Pull(
             path,
