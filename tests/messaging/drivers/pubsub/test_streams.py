@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from visionbus.messaging.drivers.pubsub import stream
+from visionbus.messaging.drivers.pubsub import connection, stream
 from visionbus.messaging.drivers.pubsub.stream import Pull, Stream
 
 sys.path.append(str(Path(__file__).parent))
@@ -125,6 +125,7 @@ async def test_what_comes_after_the_request_side_has_ended_is_given_back(monkeyp
 
 async def test_stream_is_kept_alive_by_requests(monkeypatch):
     async with serving(monkeypatch) as bus, Reader(bus) as reader:
+        bus.connection.renewed = float("inf")
         await reader.stream.keep_alive(time.monotonic() + stream.HEARTBEAT + 1)
         publish(bus.server, 1)
         await reader.until(1)
@@ -133,9 +134,30 @@ async def test_stream_is_kept_alive_by_requests(monkeypatch):
 
 async def test_silent_stream_is_replaced(monkeypatch):
     async with serving(monkeypatch) as bus, Reader(bus) as reader:
+        bus.connection.renewed = float("inf")
         await reader.stream.keep_alive(time.monotonic() + stream.SILENCE + 1)
         while bus.server.calls["StreamingPull"] < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         publish(bus.server, 1)
         await reader.until(1)
         assert not reader.unwanted
+
+
+async def test_stream_to_an_emulator_is_opened_anew_before_its_deadline_and_loses_nothing(monkeypatch):
+    async with serving(monkeypatch) as bus, Reader(bus) as reader:
+        publish(bus.server, 1)
+        await reader.until(1)
+        await reader.stream.keep_alive(time.monotonic() + connection.RENEWED + 1)
+        publish(bus.server, *range(2, 50))
+        await reader.until(49)
+        assert bus.server.calls["StreamingPull"] == 2
+        assert not reader.unwanted
+
+
+async def test_stream_has_a_deadline_on_an_emulator_alone(monkeypatch):
+    monkeypatch.setattr(connection, "EMULATED", 0.2)
+    async with serving(monkeypatch) as bus, Reader(bus) as reader:
+        while bus.server.calls["StreamingPull"] < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        publish(bus.server, 1)
+        await reader.until(1)

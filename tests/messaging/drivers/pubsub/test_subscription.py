@@ -210,11 +210,14 @@ async def test_stream_that_falls_silent_is_opened_again(monkeypatch):
         publish(bus.server, "before")
         await finish(receiver, 1)
         bus.server.storm = Storm(codes=(StatusCode.UNAVAILABLE,), silent=1.0)
+        (broken,) = bus.server.streams
         bus.server.break_streams()
-        await asyncio.sleep(0)
+        await until(lambda: broken.silent)
+        bus.server.storm = Storm()
         publish(bus.server, "after")
-        bus.server.storm = Storm(life=(1000, 1000))
         assert contents(await finish(receiver, 1)) == ["after"]
+        assert broken not in bus.server.streams
+        assert bus.server.calls["StreamingPull"] > 1
 
 
 async def test_subscription_that_is_deleted_ends_the_receiver(monkeypatch):
