@@ -167,15 +167,19 @@ class Fatal:
     def str(self):
         return "Broker: Invalid request"
 
+    def __init__(self, *, flagged):
+        self.flagged = flagged
+
     def fatal(self):
-        return True
+        return self.flagged
 
     def retriable(self):
         return False
 
 
 @pytest.mark.parametrize("protocol", ["consumer", "classic"])
-def test_client_that_fails_for_good_after_it_was_a_member_gets_a_successor(kafka, protocol):
+@pytest.mark.parametrize("told", ["beside", "as a record"])
+def test_client_that_fails_for_good_after_it_was_a_member_gets_a_successor(kafka, protocol, told):
     async def receive_before_and_after():
         topic = f"consumer-{uuid.uuid4().hex}"
         async with asyncio.timeout(60), connect(f"{kafka.url}?group_protocol={protocol}") as bus:
@@ -184,7 +188,11 @@ def test_client_that_fails_for_good_after_it_was_a_member_gets_a_successor(kafka
                 await bus.send(topic, Message(b"acked"), Message(b"held"))
                 batch = await receiver.receive(2, linger=2.0)
                 await receiver.ack(*(one for one in batch if one.message.data == b"acked"))
-                await asyncio.to_thread(receiver._attached._thread._on_error, Fatal())
+                thread = receiver._attached._thread
+                if told == "beside":
+                    thread._on_error(Fatal(flagged=True))
+                else:
+                    thread._heed(None, Fatal(flagged=False), None)
                 await bus.send(topic, Message(b"later"))
                 again = await receiver.receive(3, linger=5.0)
                 return {one.message.data for one in again}
@@ -196,7 +204,7 @@ def test_client_that_fails_for_good_before_it_was_a_member_ends_its_receiver():
     async def receive():
         receiver = subscription(configuration(), never)
         try:
-            receiver._thread._on_error(Fatal())
+            receiver._thread._on_error(Fatal(flagged=True))
             await receiver.fetch(1, 60.0)
         finally:
             await receiver.close()

@@ -162,7 +162,7 @@ class ConsumerThread(threading.Thread):
             self._arrived()
         elif isinstance(problem, AccessError):
             self._fail(problem)
-        elif error.fatal():
+        elif error.fatal() or error.name() == "_FATAL":  # in the place of a record its code alone says so
             self._end(problem)
         else:
             log.warning("%s", problem)
