@@ -21,6 +21,8 @@ def topic():
 
 
 class Failing(MemoryDriver):
+    keeps_acked = True
+
     """Does not take dead letters, as often as it is told."""
 
     def __init__(self, *failures):
@@ -114,6 +116,21 @@ def test_dead_letter_that_is_too_large_for_the_broker_goes_without_its_data(topi
     assert [(one.data, one.attributes["visionbus-data-left-out"]) for one in letters] == [(b"", "1")] * large
     with pytest.raises(ValueError, match=f"in the topic {topic}"):
         original(letters[0])
+
+
+def test_dead_letter_that_is_too_large_leaves_its_message_in_flight_where_nobody_else_has_it(topic, monkeypatch):
+    monkeypatch.setattr(Failing, "keeps_acked", False)
+
+    async def main():
+        driver = Failing(all_are_too_large)
+        async with Bus(driver) as bus:
+            receiver, taken = await receiving(bus, topic, 2)
+            with pytest.raises(SendError, match="limit"):
+                await receiver.reject(*taken, reason="bad")
+            await receiver.close()
+            return driver.letters, await left(bus, topic)
+
+    assert asyncio.run(main()) == ([], [b"0", b"1"])
 
 
 def test_dead_letter_that_is_too_large_even_without_its_data_leaves_its_message_in_flight(topic):

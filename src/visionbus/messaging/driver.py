@@ -76,6 +76,7 @@ class Driver(ABC):
     parameter_prefixes: ClassVar[tuple[str, ...]] = ()  # URL parameters that begin so are its own to check
     secrets: ClassVar[Mapping[str, str]] = {}  # URL parameters refused because they would show a secret: their cure
     flags: ClassVar[frozenset[str]] = frozenset()  # the promises it lacks, by number ("8"): their tests are skipped
+    keeps_acked: ClassVar[bool] = False  # whether the broker keeps what is acked, for a time, where others can read it
     across_processes: ClassVar[bool] = True  # whether other processes reach the same messages by the same URL
 
     @abstractmethod

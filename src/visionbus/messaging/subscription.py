@@ -282,7 +282,8 @@ class Subscription:
     async def _dead_letter(self, deliveries: list[Delivery], reason: str, *, with_data: bool = True) -> None:
         """Publish dead letters, then ack what they were made of; what the broker did not confirm stays in flight.
 
-        A dead letter is larger than its original: where it is too large for the broker, it goes without its data.
+        A dead letter is larger than its original: where it is too large for the broker, it goes without its data, if
+        the broker keeps the original all the same.
         """
         if not (deliveries and self._dead_topic):
             return
@@ -294,7 +295,7 @@ class Subscription:
             self._dead_lettering.difference_update(one.lease for one in deliveries)
         made = list(zip(deliveries, letters, strict=True))
         await self.ack(*(one for one, letter in made if id(letter) not in failures))
-        if with_data and (large := [one for one, letter in made if _is_too_large(failures.get(id(letter)))]):
+        if with_data and self._driver.keeps_acked and (large := [one for one, letter in made if _is_too_large(failures.get(id(letter)))]):
             text = "%d dead letters are too large for the broker and go without their data, which stays in %s"
             log.warning(text, len(large), self.topic)
             await self._dead_letter(large, reason, with_data=False)

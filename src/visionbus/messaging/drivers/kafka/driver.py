@@ -28,6 +28,7 @@ class KafkaDriver(Driver):
     parameters = PARAMETERS
     parameter_prefixes = (PREFIX,)
     secrets = SECRETS
+    keeps_acked = True
 
     def __init__(self, address: Address) -> None:
         self._settings = KafkaSettings.parse(address)
