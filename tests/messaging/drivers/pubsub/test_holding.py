@@ -88,6 +88,15 @@ def test_repeats_of_what_was_acked_are_for_acking_and_not_held():
     assert ids(held.take(10, 0.0)) == ["b", "c"]
 
 
+def test_id_that_was_acked_and_has_another_time_is_another_message():
+    held = holding("a")
+    held.settle(leases(held.take(1, 0.0)))
+    other = received("a", "other-a")
+    other.message.publish_time.seconds = 1
+    assert held.add([other], DEADLINE) == []
+    assert held.settle(leases(held.take(1, 0.0))) == ["other-a"]
+
+
 def test_repeats_are_known_to_all_who_share_the_memory():
     acked = AckedIds()
     one = holding("a", acked=acked)

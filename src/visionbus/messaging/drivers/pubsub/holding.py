@@ -11,7 +11,8 @@ from visionbus.messaging.drivers.pubsub.records import delivery_of
 from visionbus.messaging.message import delivery
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from visionbus.messaging.drivers.pubsub.acked import AckedIds
     from visionbus.messaging.message import Delivery
@@ -86,13 +87,13 @@ class Holding:
         return repeats
 
     def _merge(
-        self, received: Sequence[Any], names: list[str], acked: set[str], ends: float
+        self, received: Sequence[Any], names: list[str], acked: Mapping[str, datetime], ends: float
     ) -> tuple[list[Any], list[str]]:
         """Sort out what is held or was acked: return the others, each once, and the ack ids of what was acked."""
         fresh: dict[str, Any] = {}
         repeats = []
         for name, one in zip(names, received, strict=True):
-            if name in acked:
+            if name in acked and acked[name] == delivery_of(one, 1, None).published:
                 repeats.append(one.ack_id)
             elif name in self._leases:
                 self._ack_ids[self._leases[name]] = one.ack_id
@@ -118,16 +119,16 @@ class Holding:
     def settle(self, leases: Iterable[Hashable]) -> list[str]:
         """Settle for good; return the ack ids to ack."""
         ack_ids = []
-        names = []
+        acked = {}
         for lease in cast("Iterable[int]", leases):
             one = self._deliveries.pop(lease, None)
             if one is not None:
                 name = one.id
-                names.append(name)
+                acked[name] = one.published
                 del self._leases[name]
                 del self._ends[lease]
                 ack_ids.append(self._ack_ids.pop(lease))
-        self._acked.add(names)
+        self._acked.add(acked)
         return ack_ids
 
     def postpone(self, leases: Iterable[Hashable], due: float) -> None:
