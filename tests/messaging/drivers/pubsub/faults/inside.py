@@ -2,6 +2,7 @@
 
 import time
 
+from visionbus.messaging.drivers.pubsub.acks import Acks
 from visionbus.messaging.drivers.pubsub.driver import PubsubDriver
 
 
@@ -29,4 +30,9 @@ def ack_on_receipt():
     PubsubDriver.attach = attach
 
 
-SABOTAGES = {act.__name__: act for act in (ack_on_receipt,)}
+def ack_nothing():
+    """Say that it is acked, and not to the broker."""
+    Acks.ack = lambda self, ack_ids: None
+
+
+SABOTAGES = {act.__name__: act for act in (ack_on_receipt, ack_nothing)}

@@ -86,6 +86,13 @@ async def freezes(fleet, rounds=2):
         victim.wake()
 
 
+async def work(fleet, messages):
+    """One receiver acks all; more messages than a stream may have outstanding would wait for acks to be heard."""
+    await fleet.fill(messages)
+    await fleet.receiver()
+    await fleet.progress(messages - 1, messages)
+
+
 def test_receivers_that_are_killed_and_added_lose_nothing(monkeypatch):
     verdict = run(monkeypatch, kills)
     assert verdict.holds, verdict
@@ -98,3 +105,7 @@ def test_receivers_frozen_past_their_leases_lose_nothing(monkeypatch):
 
 def test_acks_on_receipt_are_found_out_by_kills(monkeypatch):
     assert run(monkeypatch, kills, rounds=2, sabotage="ack_on_receipt", settling=1.0).lost
+
+
+def test_acks_that_the_broker_never_hears_are_found_out(monkeypatch):
+    assert run(monkeypatch, work, messages=100, sabotage="ack_nothing", settling=1.0).returned
