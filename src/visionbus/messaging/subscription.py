@@ -295,7 +295,8 @@ class Subscription:
             self._dead_lettering.difference_update(one.lease for one in deliveries)
         made = list(zip(deliveries, letters, strict=True))
         await self.ack(*(one for one, letter in made if id(letter) not in failures))
-        if with_data and self._driver.keeps_acked and (large := [one for one, letter in made if _is_too_large(failures.get(id(letter)))]):
+        large = [one for one, letter in made if _is_too_large(failures.get(id(letter)))]
+        if large and with_data and self._driver.keeps_acked:
             text = "%d dead letters are too large for the broker and go without their data, which stays in %s"
             log.warning(text, len(large), self.topic)
             await self._dead_letter(large, reason, with_data=False)
