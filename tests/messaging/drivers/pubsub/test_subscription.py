@@ -10,7 +10,7 @@ import pytest
 from google.pubsub_v1.types import pubsub
 from grpc import StatusCode
 
-from visionbus.messaging.drivers.pubsub import acks, stream, streams, subscription
+from visionbus.messaging.drivers.pubsub import acks, connection, stream, streams, subscription
 from visionbus.messaging.errors import AccessError, NotFoundError
 
 sys.path.append(str(Path(__file__).parent))
@@ -204,6 +204,8 @@ async def test_streams_that_break_are_opened_again(monkeypatch, code):
 
 async def test_stream_that_falls_silent_is_opened_again(monkeypatch):
     monkeypatch.setattr(stream, "SILENCE", 0.5)
+    monkeypatch.setattr(connection, "EMULATED", 600.0)
+    monkeypatch.setattr(connection, "RENEWED", 600.0)
     monkeypatch.setattr(stream, "LEAVE", 0.5)
     monkeypatch.setattr(subscription, "TURNS", 100)
     async with serving(monkeypatch) as bus, bus.receiving() as receiver:
