@@ -21,6 +21,7 @@ from visionbus.messaging import (
     connect,
 )
 from visionbus.messaging.drivers.pubsub import publisher
+from visionbus.messaging.drivers.pubsub.backoff import backoff
 from visionbus.messaging.errors import TooLargeError
 
 TOPIC = "projects/visionbus/topics/images"
@@ -116,6 +117,18 @@ async def test_lingering_brings_more_together(monkeypatch):
         sending.append(asyncio.create_task(bus.send("images", Message(b"3"))))
         await asyncio.gather(*sending)
         assert service.batches == [[b"0", b"1", b"2", b"3"]]
+
+
+async def test_what_lingers_does_not_hold_back_full_batches_of_others(monkeypatch):
+    async with served(monkeypatch, "?linger=20") as (bus, _, service):
+        await bus.declare("others")
+        (lingering,) = start(bus.send("images", Message(b"lingers")))
+        await asyncio.sleep(0.01)
+        for _ in range(2):
+            await asyncio.wait_for(bus.send("others", *numbered(1000)), 10)
+        assert not lingering.done()
+        assert set(map(len, service.batches)) == {1000}
+        lingering.cancel()
 
 
 async def test_requests_keep_the_limits(monkeypatch):
@@ -261,8 +274,15 @@ async def test_what_is_over_before_its_turn_is_told_and_not_sent(monkeypatch):
 async def test_server_that_comes_back_gets_what_was_sent_meanwhile(monkeypatch):
     async with served(monkeypatch) as (bus, server, service):
         await server.stop()
-        sending = [asyncio.create_task(bus.send("images", message)) for message in numbered(20, "key")]
-        await asyncio.sleep(0.3)
+        failed = asyncio.Event()
+
+        def noted(failures):
+            failed.set()
+            return backoff(failures)
+
+        monkeypatch.setattr(publisher, "backoff", noted)
+        sending = start(*(bus.send("images", message) for message in numbered(20, "key")))
+        await failed.wait()
         await server.start()
         await asyncio.gather(*sending)
         assert service.data == data_of(numbered(20))

@@ -57,7 +57,8 @@ class Publisher:
         self._calls: set[asyncio.Task[None]] = set()
         self._held = 0  # bytes
         self._waiting: deque[asyncio.Future[None]] = deque()  # senders that wait for room
-        self._pump_at: asyncio.Handle | None = None
+        self._pump_at: asyncio.Handle | None = None  # requests are started when the event loop gets to it ...
+        self._timer: asyncio.TimerHandle | None = None  # ... and when something will have lingered
         self._closed = False
 
     async def send(self, topic: str, messages: Sequence[Message]) -> list[str]:
@@ -136,6 +137,9 @@ class Publisher:
 
     def _pump(self) -> None:
         self._pump_at = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         now = time.monotonic()
         while len(self._calls) < MAX_CALLS and (batch := self._batcher.take(now)):
             call = asyncio.get_running_loop().create_task(self._deliver(batch))
@@ -143,7 +147,7 @@ class Publisher:
             call.add_done_callback(self._calls.discard)
         due = self._batcher.next_due()
         if due is not None and len(self._calls) < MAX_CALLS:
-            self._pump_at = asyncio.get_running_loop().call_later(due - now, self._pump)
+            self._timer = asyncio.get_running_loop().call_later(due - now, self._pump)
 
     async def _deliver(self, batch: Batch[Item]) -> None:
         """Bring one batch to Pub/Sub, or tell its senders why not; the body of a task."""
