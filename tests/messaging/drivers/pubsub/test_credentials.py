@@ -2,11 +2,13 @@
 
 import asyncio
 import base64
+import gc
 import json
 import logging
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -21,7 +23,7 @@ from google.pubsub_v1 import types
 
 from visionbus.messaging import AccessError, UnavailableError, connect
 from visionbus.messaging.driver import Address
-from visionbus.messaging.drivers.pubsub import credentials
+from visionbus.messaging.drivers.pubsub import connection, credentials
 from visionbus.messaging.drivers.pubsub.credentials import Authority
 from visionbus.messaging.drivers.pubsub.errors import Unauthorized, translated
 from visionbus.messaging.drivers.pubsub.settings import PubsubSettings
@@ -127,7 +129,7 @@ def authority(parameters=""):
 
 
 def metadata(parameters=""):
-    return dict(asyncio.run(authority(parameters).metadata()))
+    return dict(asyncio.run(authority(parameters).metadata(30.0)))
 
 
 def claims(authorization):
@@ -167,13 +169,73 @@ def test_emulator_gets_no_credentials(account_file, network, monkeypatch):
 def test_token_is_asked_for_once_and_renewed_before_it_ends(workload_file, network):
     async def ask():
         one = authority()
-        await asyncio.gather(*(one.metadata() for _ in range(5)))
+        await asyncio.gather(*(one.metadata(30.0) for _ in range(5)))
         asked = len(network.asked)
         one._credentials.expiry -= timedelta(hours=1)
-        await asyncio.gather(*(one.metadata() for _ in range(5)))
+        await asyncio.gather(*(one.metadata(30.0) for _ in range(5)))
         return asked, len(network.asked)
 
     assert asyncio.run(ask()) == (1, 2)
+
+
+@pytest.fixture
+def gate(network, monkeypatch):
+    """What the token service waits for before it answers."""
+    opened = threading.Event()
+
+    def answer(**asked):
+        opened.wait(30)
+        return network(**asked)
+
+    monkeypatch.setattr(credentials, "Request", lambda: answer)
+    yield opened
+    opened.set()
+
+
+def test_renewal_goes_on_for_the_others_when_one_has_waited_too_long(workload_file, network, gate):
+    async def ask():
+        one = authority()
+        patient = asyncio.create_task(one.metadata(30.0))
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                await one.metadata(0.05)
+        gate.set()
+        return await patient
+
+    assert dict(asyncio.run(ask()))["authorization"] == f"Bearer {TOKEN}"
+    assert len(network.asked) == 1
+
+
+def test_renewal_that_fails_when_nobody_waits_any_more_is_made_again(workload_file, network, gate, caplog):
+    network.error = TransportError("no route")
+
+    async def ask():
+        one = authority()
+        with pytest.raises(TimeoutError):
+            await one.metadata(0.05)
+        renewing = one._renewing
+        gate.set()
+        await asyncio.wait([renewing])
+        del renewing
+        network.error = None
+        return await one.metadata(30.0)
+
+    assert dict(asyncio.run(ask()))["authorization"] == f"Bearer {TOKEN}"
+    gc.collect()  # an exception that nobody had looked at would be logged now
+    assert "never retrieved" not in caplog.text
+
+
+def test_stream_does_not_wait_for_a_token_without_end(workload_file, gate, monkeypatch):
+    monkeypatch.setattr(connection, "TOKEN", 0.05)
+
+    async def ask():
+        one = connection.Connection(PubsubSettings.parse(Address.parse("pubsub://my-project")))
+        with pytest.raises(TimeoutError):
+            await one.stream("projects/my-project/subscriptions/images.workers")
+        gate.set()
+        await one.close()
+
+    asyncio.run(ask())
 
 
 def test_no_credentials_at_all_are_told_with_googles_cure():

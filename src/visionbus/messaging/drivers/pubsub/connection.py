@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from google.protobuf import empty_pb2
 from google.pubsub_v1 import types
 from grpc import aio
 
-from visionbus.messaging.drivers.pubsub.credentials import Authority, Metadata
+from visionbus.messaging.drivers.pubsub.credentials import Authority
 from visionbus.messaging.errors import ClosedError
 
 if TYPE_CHECKING:
@@ -73,6 +72,7 @@ _METHODS = {
     "ModifyAckDeadline": _subscriber("subscription", types.ModifyAckDeadlineRequest.pb(), empty_pb2.Empty),
     "Pull": _subscriber("subscription", types.PullRequest.pb(), types.PullResponse.pb()),
 }
+TOKEN = 10.0  # seconds that a stream waits for a token: then it backs off, and asks again
 _SILENCE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})  # what no answer looks like
 _PUBLISH = "/google.pubsub.v1.Publisher/Publish"
 _STREAM = "/google.pubsub.v1.Subscriber/StreamingPull"
@@ -100,7 +100,7 @@ class Connection:
 
         Raises `grpc.aio.AioRpcError`, or `Unauthorized`, which `errors.translated` and `errors.status_of` take.
         """
-        identity = await self._identity(timeout)
+        identity = await self._authority.metadata(timeout)
         stub, routed_by = self._stub(method)
         routing = ("x-goog-request-params", f"{routed_by}={getattr(request, routed_by)}")
         return await self._answer(stub(request, timeout=timeout, metadata=(routing, *identity)))
@@ -110,7 +110,7 @@ class Connection:
 
         Raises what `call` does.
         """
-        identity = await self._identity(timeout)
+        identity = await self._authority.metadata(timeout)
         if self._publish is None:
             self._publish = self._opened().unary_unary(_PUBLISH, None, types.PublishResponse.pb().FromString)
         request = types.PublishRequest.pb()(topic=topic).SerializeToString() + messages
@@ -118,8 +118,11 @@ class Connection:
         return await self._answer(self._publish(request, timeout=timeout, metadata=(routing, *identity)))
 
     async def stream(self, subscription: str) -> aio.StreamStreamCall[Any, Any]:
-        """Return a new StreamingPull call, for a subscription's path; nothing is sent yet."""
-        identity = await self._authority.metadata()
+        """Return a new StreamingPull call, for a subscription's path; nothing is sent yet.
+
+        Raises `Unauthorized`, or `TimeoutError`.
+        """
+        identity = await self._authority.metadata(TOKEN)
         stub = self._opened().stream_stream(
             _STREAM,
             types.StreamingPullRequest.pb().SerializeToString,
@@ -142,10 +145,6 @@ class Connection:
             raise
         self.reached = True
         return answer
-
-    async def _identity(self, timeout: float) -> Metadata:
-        async with asyncio.timeout(timeout):
-            return await self._authority.metadata()
 
     def _stub(self, name: str) -> tuple[Any, str]:
         found = self._stubs.get(name)

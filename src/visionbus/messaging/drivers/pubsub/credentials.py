@@ -26,24 +26,42 @@ _LIFE = 3600  # seconds, of a token for another
 
 
 class Authority:
-    """The credentials of one connection: found when first needed, renewed in a thread when a token is about to end."""
+    """The credentials of one connection: found when first needed, renewed in a thread when a token is about to end.
+
+    One renewal serves all who wait, and goes on when one of them has waited too long: a thread cannot be cancelled.
+    """
 
     def __init__(self, settings: PubsubSettings) -> None:
         self._settings = settings
         self._credentials: Credentials | None = None
-        self._renewing = asyncio.Lock()
+        self._renewing: asyncio.Future[None] | None = None
 
-    async def metadata(self) -> Metadata:
-        """Return what makes a call ours; nothing for the emulator. Raises `Unauthorized`."""
+    async def metadata(self, timeout: float) -> Metadata:
+        """Return what makes a call ours; nothing for the emulator.
+
+        Raises `Unauthorized`, or `TimeoutError` after so many seconds.
+        """
         if self._settings.emulator:
             return ()
         if self._credentials is None or not self._credentials.valid:
-            async with self._renewing:
-                await asyncio.to_thread(self._renew)
+            async with asyncio.timeout(timeout):
+                await asyncio.shield(self._renewal())
         headers: dict[str, str] = {}
         if self._credentials is not None:
             self._credentials.apply(headers)
         return tuple((name.lower(), value) for name, value in headers.items())
+
+    def _renewal(self) -> asyncio.Future[None]:
+        """Return the renewal that is on its way, or begin one."""
+        if self._renewing is None:
+            self._renewing = asyncio.get_running_loop().run_in_executor(None, self._renew)
+            self._renewing.add_done_callback(self._renewed)
+        return self._renewing
+
+    def _renewed(self, renewing: asyncio.Future[None]) -> None:
+        self._renewing = None
+        if not renewing.cancelled():
+            renewing.exception()  # is looked at, though nobody may wait any more
 
     def _renew(self) -> None:
         try:
