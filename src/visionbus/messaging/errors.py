@@ -67,3 +67,10 @@ class SendError(MessagingError):
         self.unconfirmed = tuple(unconfirmed)
         _, first = self.unconfirmed[0]
         super().__init__(f"{len(self.unconfirmed)} messages are not confirmed, the first because: {first}")
+
+
+def send_error(failures: Sequence[tuple[Message, MessagingError]], total: int) -> MessagingError:
+    """Return what `send` raises: the error itself if all messages failed alike, else one that names each."""
+    if len(failures) == total and len({str(error) for _, error in failures}) == 1:
+        return failures[0][1]
+    return SendError(failures)

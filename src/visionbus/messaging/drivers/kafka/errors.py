@@ -11,7 +11,6 @@ from visionbus.messaging.errors import (
     AccessError,
     MessagingError,
     NotFoundError,
-    SendError,
     TooLargeError,
     UnavailableError,
 )
@@ -19,7 +18,6 @@ from visionbus.messaging.errors import (
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
-    from visionbus.messaging.message import Message
 
 UNREACHED = 10.0  # seconds: as long as a broker takes to start
 
@@ -82,13 +80,6 @@ def translated(error: KafkaError, doing: str) -> MessagingError:
 def cause(error: MessagingError) -> str:
     """Return Kafka's name for the cause of an error that was raised from an exception of the client library."""
     return error.__cause__.args[0].name() if isinstance(error.__cause__, KafkaException) else ""
-
-
-def send_error(failures: list[tuple[Message, MessagingError]], total: int) -> MessagingError:
-    """Return what `send` raises: the error itself if all messages failed alike, else one that names each."""
-    if len(failures) == total and len({str(error) for _, error in failures}) == 1:
-        return failures[0][1]
-    return SendError(failures)
 
 
 class Connection:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaException
 from confluent_kafka import Producer as Client
 
-from visionbus.messaging.drivers.kafka.errors import send_error, translated
+from visionbus.messaging.drivers.kafka.errors import translated
 from visionbus.messaging.drivers.kafka.records import headers_of, key_of
-from visionbus.messaging.errors import ClosedError, TooLargeError, UnavailableError
+from visionbus.messaging.errors import ClosedError, TooLargeError, UnavailableError, send_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

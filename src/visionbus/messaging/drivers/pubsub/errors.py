@@ -11,7 +11,6 @@ from visionbus.messaging.errors import (
     AccessError,
     MessagingError,
     NotFoundError,
-    SendError,
     TooLargeError,
     UnavailableError,
 )
@@ -19,7 +18,6 @@ from visionbus.messaging.errors import (
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from visionbus.messaging.message import Message
 
 # After which status the same call may succeed. Publishing: as Google's own client does it, but for CANCELLED, which is
 # our own doing. The others: what changes nothing or is harmless when done twice.
@@ -99,10 +97,3 @@ def translated(error: Exception, doing: str) -> MessagingError:
         cls = TooLargeError
     cure = _CURES.get(cls)
     return cls(f"{doing} failed: {said.rstrip('.')} ({code.name}){f': {cure}' if cure else ''}")
-
-
-def send_error(failures: list[tuple[Message, MessagingError]], total: int) -> MessagingError:
-    """Return what `send` raises: the error itself if all messages failed alike, else one that names each."""
-    if len(failures) == total and len({str(error) for _, error in failures}) == 1:
-        return failures[0][1]
-    return SendError(failures)

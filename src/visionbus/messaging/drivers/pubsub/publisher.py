@@ -11,7 +11,7 @@ from grpc import StatusCode
 
 from visionbus.messaging.drivers.pubsub.backoff import backoff
 from visionbus.messaging.drivers.pubsub.batcher import MAX_BYTES, Batch, Batcher, Lane
-from visionbus.messaging.drivers.pubsub.errors import RETRIED_PUBLISH, fails_with, send_error, translated
+from visionbus.messaging.drivers.pubsub.errors import RETRIED_PUBLISH, fails_with, translated
 from visionbus.messaging.drivers.pubsub.records import check_carried, encoded
 from visionbus.messaging.drivers.pubsub.sends import Item, Send
 from visionbus.messaging.errors import (
@@ -20,6 +20,7 @@ from visionbus.messaging.errors import (
     NotFoundError,
     TooLargeError,
     UnavailableError,
+    send_error,
 )
 
 if TYPE_CHECKING:
