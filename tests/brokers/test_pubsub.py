@@ -8,6 +8,7 @@ import sys
 import psutil
 import pytest
 
+from visionbus.brokers import pubsub as brokers_pubsub
 from visionbus.brokers.errors import InstallError, PortError, StartError
 from visionbus.brokers.ports import HOST, free_ports
 from visionbus.brokers.pubsub import JAR, PubsubEmulator, find_jar
@@ -38,11 +39,20 @@ def emulator():
     return PubsubEmulator()
 
 
-def put_sdk(folder):
+def put_gcloud(folder, *commands):
     gcloud = folder / "gcloud"
-    gcloud.write_text(f"#!/bin/sh\necho '{folder}'\n")
+    gcloud.write_text("\n".join(("#!/bin/sh", *commands, "")))
     gcloud.chmod(0o755)
-    return folder
+
+
+def put_sdk(folder, *versions):
+    put_gcloud(folder, f"echo '{folder}'")
+    lib = folder / "platform/pubsub-emulator/lib"
+    lib.mkdir(parents=True)
+    jars = [lib / f"cloud-pubsub-emulator-{version}-all.jar" for version in versions]
+    for jar in jars:
+        jar.touch()
+    return jars
 
 
 def answers(emulator):
@@ -65,10 +75,34 @@ def test_named_jar_that_is_not_there_is_told(bare, monkeypatch):
 
 
 def test_jar_of_the_cloud_sdk_is_found(bare):
-    jar = put_sdk(bare) / "platform/pubsub-emulator/lib/cloud-pubsub-emulator-0.8.20-all.jar"
-    jar.parent.mkdir(parents=True)
-    jar.touch()
+    (jar,) = put_sdk(bare, "0.8.20")
     assert find_jar() == jar
+
+
+def test_newest_jar_is_taken(bare):
+    *_, newest = put_sdk(bare, "0.8.9", "0.8.14")
+    assert find_jar() == newest
+
+
+@pytest.mark.parametrize("command", ["echo", "echo broken >&2; exit 1"])
+def test_gcloud_that_says_nothing_is_told_and_the_current_folder_is_not_searched(bare, monkeypatch, command):
+    put_sdk(bare, "0.8.20")
+    put_gcloud(bare, command)
+    monkeypatch.chdir(bare)
+    with pytest.raises(InstallError, match=r"gcloud does not say where the Cloud SDK is .*gcloud components install"):
+        find_jar()
+
+
+def test_gcloud_that_hangs_is_told(bare, monkeypatch):
+    put_gcloud(bare, "while :; do :; done")
+    monkeypatch.setattr(brokers_pubsub, "_ASKING", 0.2)
+    with pytest.raises(InstallError, match=r"gcloud does not say within 0\.2 s where the Cloud SDK is"):
+        find_jar()
+
+
+def test_emulator_that_was_not_started_is_told():
+    with pytest.raises(StartError, match="not started: use it in `with`"):
+        PubsubEmulator().kill()
 
 
 def test_sdk_without_the_component_is_told_with_the_cure(bare):

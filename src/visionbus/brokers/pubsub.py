@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -29,6 +30,7 @@ CURE = f"install it by: gcloud components install pubsub-emulator, or name its j
 PATIENCE = 60.0  # seconds that it gets to be ready
 _IN_SDK = "platform/pubsub-emulator/lib"
 _READY = "Server started, listening on"
+_ASKING = 30.0  # seconds that gcloud gets to say where it is
 _TRIES = 3  # to find a port that nobody else takes meanwhile
 _PAUSE = 0.02  # seconds between two looks at an emulator that is starting
 _FLAGS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")  # small, and quick to start
@@ -51,6 +53,7 @@ class PubsubEmulator:
         self._port = 0
         self._report = report
         self._closing = ExitStack()
+        self._started: BrokerProcess | None = None
 
     def __enter__(self) -> Self:
         """Start it, and wait until it serves.
@@ -114,12 +117,18 @@ class PubsubEmulator:
         """Raise `StartError` if it has ended by itself."""
         self._process.check()
 
+    @property
+    def _process(self) -> BrokerProcess:
+        if self._started is None:
+            raise StartError("the Pub/Sub emulator was not started: use it in `with`")
+        return self._started
+
     def _start_anywhere(self, command: list[str], folder: Path, starter: ThreadPoolExecutor) -> None:
         for tries in range(1, _TRIES + 1):
             self._port = self._choose_port()
             arguments = [f"--host={HOST}", f"--port={self._port}"]
             name = "the Pub/Sub emulator"
-            self._process = BrokerProcess(name, [*command, *arguments], folder / "log.txt", starter)
+            self._started = BrokerProcess(name, [*command, *arguments], folder / "log.txt", starter)
             try:
                 self.start()
             except BaseException as error:
@@ -156,9 +165,23 @@ def find_jar() -> Path:
     gcloud = shutil.which("gcloud")
     if gcloud is None:
         raise InstallError(f"there is no Pub/Sub emulator, as there is no Cloud SDK (gcloud) on the PATH: {CURE}")
-    command = [gcloud, "info", "--format=value(installation.sdk_root)"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (from PATH)
-    found = sorted((Path(said.stdout.strip()) / _IN_SDK).glob("cloud-pubsub-emulator-*-all.jar"))
-    if said.returncode or not found:
+    found = sorted((_sdk(gcloud) / _IN_SDK).glob("cloud-pubsub-emulator-*-all.jar"), key=_version)
+    if not found:
         raise InstallError(f"the Cloud SDK has no Pub/Sub emulator: {CURE}")
     return found[-1]
+
+
+def _sdk(gcloud: str) -> Path:
+    """Return where the Cloud SDK is, as it says itself."""
+    command = [gcloud, "info", "--format=value(installation.sdk_root)"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_ASKING)  # noqa: S603 (from PATH)
+    except subprocess.TimeoutExpired:
+        raise InstallError(f"{gcloud} does not say within {_ASKING:g} s where the Cloud SDK is: {CURE}") from None
+    if said.returncode or not said.stdout.strip():
+        raise InstallError(f"{gcloud} does not say where the Cloud SDK is ({said.stderr.strip()[-200:]}): {CURE}")
+    return Path(said.stdout.strip())
+
+
+def _version(jar: Path) -> list[int]:
+    return [int(number) for number in re.findall(r"[0-9]+", jar.name)]
