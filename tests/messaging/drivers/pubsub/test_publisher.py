@@ -171,6 +171,13 @@ async def test_what_would_fail_again_is_told_at_once(monkeypatch, code, error):
         assert server.calls["Publish"] == 1
 
 
+async def test_quota_that_is_used_up_is_told_as_that(monkeypatch):
+    async with served(monkeypatch, "?send_timeout=0.5") as (bus, server, _):
+        server.faults = [Fault("Publish", grpc.StatusCode.RESOURCE_EXHAUSTED)]
+        with pytest.raises(UnavailableError, match="a quota of the project is used up"):
+            await bus.send("images", Message(b"data"))
+
+
 @pytest.mark.parametrize("key", [None, "key"])
 async def test_answer_that_lacks_ids_is_told(monkeypatch, key):
     async with served(monkeypatch) as (bus, _, service):

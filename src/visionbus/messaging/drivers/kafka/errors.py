@@ -18,7 +18,6 @@ from visionbus.messaging.errors import (
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
-
 UNREACHED = 10.0  # seconds: as long as a broker takes to start
 
 _NAMES: dict[type[MessagingError], tuple[str, ...]] = {  # what is in none of these, and not retriable, stays general

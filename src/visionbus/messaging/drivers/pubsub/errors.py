@@ -18,7 +18,6 @@ from visionbus.messaging.errors import (
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-
 # After which status the same call may succeed. Publishing: as Google's own client does it, but for CANCELLED, which is
 # our own doing. The others: what changes nothing or is harmless when done twice.
 RETRIED_PUBLISH = frozenset(
@@ -49,6 +48,9 @@ _CURES: dict[type[MessagingError], str] = {
     TooLargeError: "send less",
     UnavailableError: "check the network, the endpoint, and PUBSUB_EMULATOR_HOST where an emulator is meant",
 }
+
+
+_QUOTA = "a quota of the project is used up: send and receive more slowly, or have the quota raised"
 
 
 class Unauthorized(Exception):  # noqa: N818 (never seen by users: it says what happened)
@@ -95,5 +97,5 @@ def translated(error: Exception, doing: str) -> MessagingError:
     said = (error.details() if isinstance(error, RpcError) else str(error)) or code.value[1]
     if code is StatusCode.INVALID_ARGUMENT and ("too large" in said or "exceed" in said):
         cls = TooLargeError
-    cure = _CURES.get(cls)
+    cure = _QUOTA if code is StatusCode.RESOURCE_EXHAUSTED else _CURES.get(cls)
     return cls(f"{doing} failed: {said.rstrip('.')} ({code.name}){f': {cure}' if cure else ''}")

@@ -51,7 +51,7 @@ class PubsubSettings:
     project: str
     emulator: str | None = None  # host:port, reached without TLS and credentials
     endpoint: str = ENDPOINT  # host:port; a regional one keeps the messages of a key in order among several senders
-    credentials: str | None = None  # path of a service account's or of workload identity's file; None: the usual places
+    credentials: str | None = None  # path of a service account's key file; None: the usual places, of any kind
     impersonate: tuple[str, ...] = ()  # service accounts, the last one is acted for, the others pass it on
     verbatim_names: bool = False  # subscriptions are called by their bare name
     streams: int = 8  # at most, of one receiver; under backlog it opens more than one
