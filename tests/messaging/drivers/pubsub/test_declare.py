@@ -264,3 +264,27 @@ def test_name_that_no_topic_has_is_not_found(pubsub, name):
 
     with pytest.raises(NotFoundError, match="declare it first"):
         asyncio.run(send())
+
+
+@pytest.mark.parametrize("made_by_us", [True, False])
+async def test_subscription_that_is_made_again_may_bring_what_its_predecessor_had_acked(monkeypatch, made_by_us):
+    async with served(monkeypatch) as (bus, server):
+        await bus.declare("images", "workers")
+        await bus.send("images", Message(b"data"))
+        async with bus.subscribe("images", "workers") as subscription:
+            (first,) = await subscription.receive()
+            await subscription.ack(first)
+        server.service.delete_subscription(types.DeleteSubscriptionRequest.pb()(subscription=WORKERS))
+        if made_by_us:
+            await bus.declare("images", "workers")
+        else:
+            with pytest.raises(NotFoundError):
+                await enter(bus)
+            server.service.create_subscription(Subscription(name=WORKERS, topic=TOPIC, enable_message_ordering=True))
+        replayed = types.PubsubMessage.pb()(data=b"data", message_id=first.id)
+        replayed.publish_time.FromDatetime(first.published)
+        server.service.leasing[WORKERS].publish(replayed, server.service.clock())  # as a seek into the topic would
+        async with bus.subscribe("images", "workers") as subscription:
+            (again,) = await subscription.receive(timeout=10)
+            assert (again.id, again.published) == (first.id, first.published)
+            await subscription.ack(again)

@@ -36,6 +36,11 @@ class AckedIds:
     def __len__(self) -> int:
         return len(self._young | self._old)
 
+    def clear(self) -> None:
+        """Forget all."""
+        self._young.clear()
+        self._old.clear()
+
     def add(self, published: Mapping[str, datetime]) -> None:
         """Remember these ids, with when they were published."""
         self._young.update(published)

@@ -40,11 +40,17 @@ class Admin:
         self._settings = settings
         self._grants = Grants(connection, settings)
 
-    async def declare(self, topic: str, subscriptions: Mapping[str, str | None], *, create: bool) -> None:
-        """Create what is missing, as `Driver.declare` says; `MessagingError` for what is there and breaks a promise."""
+    async def declare(self, topic: str, subscriptions: Mapping[str, str | None], *, create: bool) -> list[str]:
+        """Create what is missing, as `Driver.declare` says, and return the subscriptions that were.
+
+        `MessagingError` for what is there and breaks a promise.
+        """
         await self._declare_topic(topic, create=create)
-        await asyncio.gather(*(self._declare_subscription(topic, name, dead) for name, dead in subscriptions.items()))
+        made = await asyncio.gather(
+            *(self._declare_subscription(topic, name, dead) for name, dead in subscriptions.items())
+        )
         await self._grants.check(topic, subscriptions)
+        return [name for name, is_new in zip(subscriptions, made, strict=True) if is_new]
 
     async def look_up(self, topic: str, subscription: str) -> None:
         """Raise `NotFoundError` if there is no such subscription, `MessagingError` if it breaks a promise.
@@ -68,15 +74,17 @@ class Admin:
                 raise NotFoundError.undeclared(topic) from None
             await self._create("CreateTopic", types.Topic.pb()(name=path), f"creating the topic {topic!r}")
 
-    async def _declare_subscription(self, topic: str, subscription: str, dead: str | None) -> None:
+    async def _declare_subscription(self, topic: str, subscription: str, dead: str | None) -> bool:
+        """Create a subscription; return False if it was there."""
         try:
             found = await self._subscription(topic, subscription)
         except NotFoundError:
             wanted = self._wanted(topic, subscription, dead)
             if await self._create("CreateSubscription", wanted, f"creating the subscription {subscription!r}"):
-                return
+                return True
             found = await self._subscription(topic, subscription)  # somebody else was faster
         self._check(found, topic, subscription)
+        return False
 
     def _wanted(self, topic: str, subscription: str, dead: str | None) -> Any:  # noqa: ANN401 (protobuf)
         settings = self._settings

@@ -12,6 +12,7 @@ from visionbus.messaging.drivers.pubsub.connection import Connection
 from visionbus.messaging.drivers.pubsub.publisher import Publisher
 from visionbus.messaging.drivers.pubsub.settings import PARAMETERS, SECRETS, PubsubSettings
 from visionbus.messaging.drivers.pubsub.subscription import PubsubSubscription
+from visionbus.messaging.errors import NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -33,7 +34,8 @@ class PubsubDriver(Driver):
         self._acked: defaultdict[str, AckedIds] = defaultdict(AckedIds)  # by the subscription's path
 
     async def declare(self, topic: str, subscriptions: Mapping[str, str | None], *, create: bool) -> None:
-        await self._admin.declare(topic, subscriptions, create=create)
+        for name in await self._admin.declare(topic, subscriptions, create=create):
+            self._acked[self._settings.subscription_path(topic, name)].clear()  # a new one may bring what is older
 
     async def send(self, topic: str, messages: Sequence[Message]) -> list[str]:
         return await self._publisher.send(topic, messages)
@@ -47,8 +49,12 @@ class PubsubDriver(Driver):
         prefetch: int,
         lost: Callable[[Collection[Hashable]], None],
     ) -> PubsubSubscription:
-        await self._admin.look_up(topic, subscription)
         path = self._settings.subscription_path(topic, subscription)
+        try:
+            await self._admin.look_up(topic, subscription)
+        except NotFoundError:
+            self._acked.pop(path, None)
+            raise
         attached = PubsubSubscription(
             self._connection,
             path,
