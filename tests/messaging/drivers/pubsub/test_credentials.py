@@ -253,7 +253,45 @@ def test_file_of_the_environment_that_cannot_be_read_is_told(tmp_path, monkeypat
     assert isinstance(translated(caught.value, "declaring"), AccessError)
 
 
-@pytest.mark.parametrize("content", [None, "{", "{}", '{"type": "service_account", "private_key": "hunter2"}'])
+@pytest.mark.parametrize(
+    "content", ["[]", "null", '{"type": "impersonated_service_account"}', '{"type": "external_account"}']
+)
+def test_file_of_the_environment_of_an_unknown_form_is_told(tmp_path, monkeypatch, content):
+    path = tmp_path / "account.json"
+    path.write_text(content)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    with pytest.raises(Unauthorized) as caught:
+        metadata()
+    assert isinstance(translated(caught.value, "declaring"), AccessError)
+
+
+def test_program_does_not_wait_at_its_end_for_a_token_service_that_is_silent(workload_file):
+    waiting = """
+import asyncio, socket, sys, json
+from visionbus.messaging import UnavailableError, connect
+
+async def send(url):
+    async with connect(url) as bus:
+        await bus.declare("images")
+
+with socket.create_server(("127.0.0.1", 0)) as silent:
+    with open(sys.argv[1]) as file:
+        account = json.load(file)
+    account["credential_source"] = {"url": f"http://127.0.0.1:{silent.getsockname()[1]}/"}
+    with open(sys.argv[1], "w") as file:
+        json.dump(account, file)
+    try:
+        asyncio.run(asyncio.wait_for(send("pubsub://my-project"), 2.0))
+    except TimeoutError:
+        print("not waited for")
+"""
+    environment = os.environ | {"GOOGLE_APPLICATION_CREDENTIALS": str(workload_file)}
+    command = [sys.executable, "-c", waiting, str(workload_file)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=40, check=True)
+    assert done.stdout == "not waited for\n"
+
+
+@pytest.mark.parametrize("content", [None, "{", "{}", "[]", '{"type": "service_account", "private_key": "hunter2"}'])
 def test_file_that_is_none_is_told_and_not_repeated(tmp_path, content):
     path = tmp_path / "account.json"
     if content:

@@ -118,6 +118,16 @@ def test_emulator_of_the_environment_is_taken(monkeypatch):
     assert settings("pubsub://my-project").emulator == "127.0.0.1:8085"
 
 
+def test_secret_in_an_address_or_in_the_place_of_a_path_is_not_repeated(monkeypatch):
+    with pytest.raises(ValueError, match="is the path of a key file, not what is in it") as caught:
+        settings('pubsub://my-project?credentials={"private_key": "hunter2"}')
+    assert "hunter2" not in str(caught.value)
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", "http://user:hunter2@host")
+    with pytest.raises(ValueError, match="is no address") as caught:
+        settings("pubsub://my-project")
+    assert "hunter2" not in str(caught.value)
+
+
 def test_emulator_that_is_no_address_is_refused(monkeypatch):
     monkeypatch.setenv(EMULATOR, "http://127.0.0.1:8085/x")
     with pytest.raises(ValueError, match=r"PUBSUB_EMULATOR_HOST=.* is no address: write host:port"):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import google.auth
@@ -54,8 +57,12 @@ class Authority:
     def _renewal(self) -> asyncio.Future[None]:
         """Return the renewal that is on its way, or begin one."""
         if self._renewing is None:
-            self._renewing = asyncio.get_running_loop().run_in_executor(None, self._renew)
+            loop = asyncio.get_running_loop()
+            renewing: concurrent.futures.Future[None] = concurrent.futures.Future()
+            self._renewing = asyncio.wrap_future(renewing, loop=loop)
             self._renewing.add_done_callback(self._renewed)
+            # No thread of the executor: the program's end would wait for a token service that does not answer.
+            threading.Thread(target=self._renew, args=(renewing,), name="pubsub-token", daemon=True).start()
         return self._renewing
 
     def _renewed(self, renewing: asyncio.Future[None]) -> None:
@@ -63,14 +70,22 @@ class Authority:
         if not renewing.cancelled():
             renewing.exception()  # is looked at, though nobody may wait any more
 
-    def _renew(self) -> None:
+    def _renew(self, renewing: concurrent.futures.Future[None]) -> None:
+        failure: Unauthorized | None = None
         try:
             if self._credentials is None:
                 self._credentials = find(self._settings)
             if not self._credentials.valid:
                 self._credentials.refresh(Request())
         except (GoogleAuthError, OSError) as error:
-            raise Unauthorized(error) from None  # its other arguments may repeat what the token service was sent
+            failure = Unauthorized(error)  # whose other arguments may repeat what the token service was sent
+        except Exception as error:  # noqa: BLE001 (Google's library raises anything for files that are not as it expects)
+            failure = Unauthorized(GoogleAuthError(f"credentials of no form that is known ({type(error).__name__})"))
+        with suppress(RuntimeError, concurrent.futures.InvalidStateError):  # the loop is closed, or nobody waits
+            if failure is None:
+                renewing.set_result(None)
+            else:
+                renewing.set_exception(failure)
 
 
 def find(settings: PubsubSettings) -> Credentials:
@@ -98,7 +113,7 @@ def find(settings: PubsubSettings) -> Credentials:
 def _of_file(path: str) -> Credentials:
     try:
         return service_account.Credentials.from_service_account_file(path)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 (the same)
         what = error.strerror if isinstance(error, OSError) else "it is not of that form"
         raise GoogleAuthError(
             f"credentials={path} in the pubsub URL is no key file of a service account ({what}): files of another kind "

@@ -70,7 +70,7 @@ class PubsubSettings:
             project=_project(address),
             emulator=_emulator(),
             endpoint=_endpoint(given),
-            credentials=given.get("credentials"),
+            credentials=_key_file(given),
             impersonate=_impersonated(given),
             verbatim_names=_verbatim(given),
             streams=_integer(given, "streams", 8, 1, 64),
@@ -116,9 +116,19 @@ def _project(address: Address) -> str:
 
 def _emulator() -> str | None:
     host = os.environ.get(EMULATOR)
-    if host and not _HOST.fullmatch(host):
-        raise ValueError(f"{EMULATOR}={host!r} in the environment is no address: write host:port, or unset it")
+    if host:
+        found = _HOST.fullmatch(host)
+        if not found or int((found[2] or ":1")[1:]) not in range(1, 65_536):
+            shown = "..." if "@" in host else repr(host)  # somebody may have put a secret there
+            raise ValueError(f"{EMULATOR}={shown} in the environment is no address: write host:port, or unset it")
     return host or None
+
+
+def _key_file(given: Mapping[str, str]) -> str | None:
+    path = given.get("credentials")
+    if path is not None and ("{" in path or "\n" in path):
+        raise ValueError("credentials= in the pubsub URL is the path of a key file, not what is in it")
+    return path
 
 
 def _endpoint(given: Mapping[str, str]) -> str:
