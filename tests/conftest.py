@@ -38,8 +38,9 @@ def pytest_collection_modifyitems(items):
         brokers = {"kafka", "pubsub"} & set(getattr(item, "fixturenames", ()))
         if brokers:
             item.add_marker(pytest.mark.slow)
-        if "kafka" in brokers or "kafka" in item.nodeid:  # one process runs these, another meanwhile the rest
-            item.add_marker(pytest.mark.xdist_group("kafka"))
+        # one process runs the tests of Kafka, another meanwhile the rest: each starts what its fixtures need once
+        group = "kafka" if "kafka" in brokers or "kafka" in item.nodeid else "rest"
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True)
