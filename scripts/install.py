@@ -23,7 +23,10 @@ UV = ROOT / "scripts" / "uv.py"
 PROFILES = {  # what each needs: pairs of a flag and its value
     "demo": [],
     "bench": ["--extra", "kafka", "--extra", "pubsub", "--extra", "brokers", "--group", "bench"],
-    "test": ["--extra", "train", "--extra", "kafka", "--extra", "pubsub", "--extra", "brokers", "--group", "dev"],
+    "test": [
+        *("--extra", "brokers", "--extra", "kafka", "--extra", "parquet", "--extra", "pubsub", "--extra", "train"),
+        *("--group", "dev"),
+    ],
 }
 
 

@@ -168,7 +168,7 @@ def test_secret_parameter_is_refused_with_its_cure_and_not_repeated(install):
 
 def test_unknown_scheme_names_those_of_others_too(install):
     install("theirs", "their_driver:Theirs", THEIRS)
-    with pytest.raises(ValueError, match="known: kafka, memory, sqlite, theirs"):
+    with pytest.raises(ValueError, match="known: kafka, memory, pubsub, sqlite, theirs"):
         connect("thiers://")
 
 

@@ -45,7 +45,10 @@ def kafka(nodes: int, data: Path | None, port: int | None) -> None:
         ending_on_sigterm(),
         KafkaCluster(nodes, data, port=port or free_or_none(USUAL_PORT), report=say) as cluster,
     ):
-        click.echo(cluster.url)
-        say(f"ready: visionbus demo --bus {cluster.url}")
-        run_until_told(cluster)
+
+        def announce() -> None:
+            click.echo(cluster.url)
+            say(f"ready: visionbus demo --bus {cluster.url}")
+
+        run_until_told(cluster, announce)
     say("Kafka ended")

@@ -33,8 +33,11 @@ def pubsub(port: int | None) -> None:
     from visionbus.brokers.pubsub import VARIABLE, PubsubEmulator  # noqa: PLC0415 (--help does not wait for it)
 
     with ending_on_sigterm(), PubsubEmulator(port=port or free_or_none(USUAL_PORT), report=say) as emulator:
-        click.echo(emulator.url)
-        say(f"export {VARIABLE}={emulator.host}")
-        say(f"ready: {VARIABLE}={emulator.host} visionbus demo --bus {emulator.url}")
-        run_until_told(emulator)
+
+        def announce() -> None:
+            click.echo(emulator.url)
+            say(f"export {VARIABLE}={emulator.host}")
+            say(f"ready: {VARIABLE}={emulator.host} visionbus demo --bus {emulator.url}")
+
+        run_until_told(emulator, announce)
     say("the Pub/Sub emulator ended")

@@ -14,7 +14,7 @@ from visionbus.cli.errors import TERMINATED
 from visionbus.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 class Broker(Protocol):
@@ -23,13 +23,12 @@ class Broker(Protocol):
     def check(self) -> None: ...
 
 
-def run_until_told(broker: Broker) -> None:
-    """Wait for a signal to end; raise `StartError` if a process of the broker ends before."""
-    sys.stdout.flush()
-    asyncio.run(_until_told(broker))
+def run_until_told(broker: Broker, announce: Callable[[], None]) -> None:
+    """Say that it is ready, and wait for a signal to end; raise `StartError` if a process of the broker ends before."""
+    asyncio.run(_until_told(broker, announce))
 
 
-async def _until_told(broker: Broker) -> None:
+async def _until_told(broker: Broker, announce: Callable[[], None]) -> None:
     from visionbus.brokers.errors import StartError  # noqa: PLC0415 (--help does not wait for it)
 
     with stop_on_signals() as stop:
@@ -42,6 +41,8 @@ async def _until_told(broker: Broker) -> None:
 
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, look)
         look()  # one may have ended just before
+        announce()  # now that signals are heard
+        sys.stdout.flush()
         await stop.wait()
     broker.check()
 
