@@ -59,16 +59,6 @@ def leave_streams_broken(driver):
     driver._connection.stream = stream
 
 
-def wait_for_silent_streams(driver):
-    def change(receiver):
-        async def keep_alive():
-            return
-
-        receiver._streams.keep_alive = keep_alive
-
-    attached(driver, change)
-
-
 def forget_what_was_acked(driver):
     attached(driver, lambda receiver: setattr(receiver._holding, "_acked", Forgetful()))
 
