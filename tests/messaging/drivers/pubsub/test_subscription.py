@@ -316,16 +316,17 @@ async def test_server_that_takes_connections_and_says_nothing_ends_no_leases_lat
     monkeypatch.setattr(subscription, "OPEN", 0.5)
     monkeypatch.setattr(subscription, "TURNS", 100)
 
-    async def say_nothing(reader, _):
-        await reader.read()
-
-    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    writers = []
+    silent = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
     async with silent, connected(monkeypatch, f"127.0.0.1:{silent.sockets[0].getsockname()[1]}") as connection:
         receiver = Bus(None, connection).receiver()
         await receiver.opened()
         await receiver.fetch(1, 1.0)
         assert not any(task.done() for task in receiver._keeping)
         await receiver.close()
+    for writer in writers:
+        writer.close()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
 
 async def test_close_that_was_cancelled_is_finished_by_another(monkeypatch):
