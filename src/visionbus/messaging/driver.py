@@ -5,6 +5,7 @@ Why it has this shape, and how it was held against Kafka and Pub/Sub: `docs/deci
 
 from __future__ import annotations
 
+import math
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -62,6 +63,19 @@ class Address:
                 raise ValueError(f"parameter {name!r} is given twice in the {scheme} URL: keep one")
             parameters[name] = value
         return cls(scheme.lower(), unquote(parts.netloc), unquote(parts.path), parameters)
+
+    def seconds(self, name: str, default: float, low: float, high: float) -> float:
+        """Return a parameter that is a time in seconds; `ValueError` if it is none in that range."""
+        value = self.parameters.get(name)
+        if value is None:
+            return default
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if not low <= seconds <= high:  # false for NaN
+            raise ValueError(f"{name}={value!r} in the {self.scheme} URL: give seconds from {low:g} to {high:g}")
+        return seconds
 
 
 class Driver(ABC):

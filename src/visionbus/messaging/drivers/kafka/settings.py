@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -121,8 +120,8 @@ class KafkaSettings:
                 'Literal["consumer", "classic"]', _choice(given, "group_protocol", "consumer", "classic") or "consumer"
             ),
             verbatim_names=_choice(given, "names", "verbatim") is not None,
-            send_timeout=_seconds(given, "send_timeout", 30.0, 0.002, 2_147_483),
-            linger=_seconds(given, "linger", 0.0, 0.0, 900),
+            send_timeout=address.seconds("send_timeout", 30.0, 0.002, 2_147_483),
+            linger=address.seconds("linger", 0.0, 0.0, 900),
             prefetch_bytes=_integer(given, "prefetch_bytes", 1024, 2_097_151 * 1024) or 16 * 1024 * 1024,
             security=Security.parse(given, rdkafka),
             rdkafka=rdkafka,
@@ -263,16 +262,3 @@ def _integer(given: Mapping[str, str], name: str, low: int, high: int) -> int | 
     if not re.fullmatch("[0-9]{1,10}", value) or not low <= int(value) <= high:
         raise ValueError(f"{name}={value!r} in the kafka URL: give a whole number from {low} to {high}")
     return int(value)
-
-
-def _seconds(given: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
-    value = given.get(name)
-    if value is None:
-        return default
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = math.nan
-    if not low <= seconds <= high:  # false for NaN
-        raise ValueError(f"{name}={value!r} in the kafka URL: give seconds from {low:g} to {high:g}")
-    return seconds

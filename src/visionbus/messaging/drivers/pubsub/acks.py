@@ -47,7 +47,7 @@ class Acks:
         self._patience = patience
         self._gathered: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._sending: set[asyncio.Task[bool]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
         self._pending = 0  # ack ids in `_sending`
 
     @property
@@ -111,14 +111,14 @@ class Acks:
         self._sending.add(task)
         self._pending += size
 
-        def done(task: asyncio.Task[bool]) -> None:
+        def done(task: asyncio.Task[None]) -> None:
             self._sending.discard(task)
             self._pending -= size
 
         task.add_done_callback(done)
 
-    async def _say(self, method: str, request: Any) -> bool:  # noqa: ANN401 (a protobuf message)
-        """Call until the broker has heard it; return whether it has."""
+    async def _say(self, method: str, request: Any) -> None:  # noqa: ANN401 (a protobuf message)
+        """Call until the broker has heard it, or it is given up."""
         failures = 0
         ends = time.monotonic() + self._patience
         while True:
@@ -127,9 +127,9 @@ class Acks:
             except (RpcError, Unauthorized, TimeoutError) as error:
                 if status_of(error) not in RETRIED_ACK or time.monotonic() > ends:
                     self._give_up(method, len(request.ack_ids), translated(error, f"{method} of {self._path!r}"))
-                    return False
+                    return
             else:
-                return True
+                return
             await asyncio.sleep(backoff(failures))
             failures += 1
 

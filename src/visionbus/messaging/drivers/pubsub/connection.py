@@ -56,7 +56,6 @@ def _subscriber(routed_by: str, request: Any, response: Any) -> _Method:  # noqa
 _METHODS = {
     "CreateTopic": _publisher("name", types.Topic.pb(), types.Topic.pb()),
     "GetTopic": _publisher("topic", types.GetTopicRequest.pb(), types.Topic.pb()),
-    "DeleteTopic": _publisher("topic", types.DeleteTopicRequest.pb(), empty_pb2.Empty),
     "CreateSubscription": _subscriber("name", types.Subscription.pb(), types.Subscription.pb()),
     "GetSubscription": _subscriber("subscription", types.GetSubscriptionRequest.pb(), types.Subscription.pb()),
     "GetIamPolicy": _Method(
@@ -70,7 +69,6 @@ _METHODS = {
     ),
     "Acknowledge": _subscriber("subscription", types.AcknowledgeRequest.pb(), empty_pb2.Empty),
     "ModifyAckDeadline": _subscriber("subscription", types.ModifyAckDeadlineRequest.pb(), empty_pb2.Empty),
-    "Pull": _subscriber("subscription", types.PullRequest.pb(), types.PullResponse.pb()),
 }
 TOKEN = 10.0  # seconds that a stream waits for a token: then it backs off, and asks again
 _SILENCE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})  # what no answer looks like

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from dataclasses import dataclass
@@ -75,10 +74,10 @@ class PubsubSettings:
             verbatim_names=_verbatim(given),
             streams=_integer(given, "streams", 8, 1, 64),
             prefetch_bytes=_integer(given, "prefetch_bytes", 16 * 1024 * 1024, 1024, 2**40),
-            send_timeout=_seconds(given, "send_timeout", 30.0, 0.1, 86_400),
-            linger=_seconds(given, "linger", 0.0, 0.0, 60.0),
-            retention=_seconds(given, "retention", 7 * DAY, 10 * MINUTE, 31 * DAY),
-            expiration=_expiration(given),
+            send_timeout=address.seconds("send_timeout", 30.0, 0.1, 86_400),
+            linger=address.seconds("linger", 0.0, 0.0, 60.0),
+            retention=address.seconds("retention", 7 * DAY, 10 * MINUTE, 31 * DAY),
+            expiration=_expiration(address),
             filter=_filter(given),
         )
         if settings.linger >= settings.send_timeout:
@@ -160,10 +159,10 @@ def _verbatim(given: Mapping[str, str]) -> bool:
     return value is not None
 
 
-def _expiration(given: Mapping[str, str]) -> float:
-    if given.get("expiration", "never") == "never":
+def _expiration(address: Address) -> float:
+    if address.parameters.get("expiration", "never") == "never":
         return NEVER
-    return _seconds(given, "expiration", NEVER, DAY, 365 * DAY)
+    return address.seconds("expiration", NEVER, DAY, 365 * DAY)
 
 
 def _filter(given: Mapping[str, str]) -> str:
@@ -180,16 +179,3 @@ def _integer(given: Mapping[str, str], name: str, default: int, low: int, high: 
     if not re.fullmatch("[0-9]{1,13}", value) or not low <= int(value) <= high:
         raise ValueError(f"{name}={value!r} in the pubsub URL: give a whole number from {low} to {high}")
     return int(value)
-
-
-def _seconds(given: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
-    value = given.get(name)
-    if value is None:
-        return default
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = math.nan
-    if not low <= seconds <= high:  # false for NaN
-        raise ValueError(f"{name}={value!r} in the pubsub URL: give seconds from {low:g} to {high:g}")
-    return seconds

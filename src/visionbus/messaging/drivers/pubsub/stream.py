@@ -78,7 +78,6 @@ class Stream:
     """
 
     def __init__(self, connection: Connection, pull: Pull) -> None:
-        self.brought = time.monotonic()  # when it last brought messages
         self._connection = connection
         self._pull = pull
         self._client_id = str(uuid.uuid4())
@@ -171,7 +170,6 @@ class Stream:
         self._count += len(received)
         if self._count >= self._pull.most and not self._paused:
             self._since, self._counted_from, self._count = self._counted_from, self._heard, 0
-        self.brought = self._heard
         wanted = not self._leaving or (self._renewing and self._pull.room.is_set())
         if not wanted or self._heard - since > self._pull.ack_deadline / 2:
             self._pull.unwanted(received)
