@@ -64,18 +64,11 @@ class Admin:
         self._client: AdminClient | None = None
         self._closed = False
 
-    async def partitions(self, topic: str) -> list[int]:
-        """Return the numbers of a topic's partitions, none if there is no such topic; creates nothing."""
-        found = await self._found(topic)
-        return [partition.id for partition in found.partitions] if found else []
+    async def topic(self, topic: str) -> TopicDescription | None:
+        """Return a topic's partitions and id, None if there is no such topic; creates nothing.
 
-    async def identity(self, topic: str) -> str | None:
-        """Return what tells a topic from earlier and later ones of its name; None if there is no such topic."""
-        found = await self._found(topic)
-        return str(found.topic_id) if found else None
-
-    async def _found(self, topic: str) -> TopicDescription | None:
-        """Look a topic up; for a while, as in a cluster not all brokers know of one that was just created."""
+        In a cluster, not all brokers know of a topic that was just created: the look-up is repeated for a while.
+        """
         give_up = time.monotonic() + NEWS
         while _LEGAL.fullmatch(topic):
             if found := await self._look_up(topic):

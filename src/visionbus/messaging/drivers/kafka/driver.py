@@ -17,6 +17,8 @@ from visionbus.messaging.errors import MessagingError, NotFoundError, Unavailabl
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 
+    from confluent_kafka.admin import TopicDescription  # type: ignore[attr-defined]  # its __init__ has no __all__
+
     from visionbus.messaging.message import Message
 
 log = logging.getLogger(__name__)
@@ -39,7 +41,7 @@ class KafkaDriver(Driver):
 
     async def declare(self, topic: str, subscriptions: Mapping[str, str | None], *, create: bool) -> None:
         created = await self._admin.create(topic) if create else False
-        partitions = await self._partitions(topic)
+        partitions = _numbers(await self._found(topic))
         if self._settings.partitions not in {None, len(partitions)}:
             log.warning("topic %r has %d partitions: ?partitions= is for new ones", topic, len(partitions))
         for name in subscriptions:
@@ -57,7 +59,7 @@ class KafkaDriver(Driver):
         if topic not in self._seen:
             try:
                 async with asyncio.timeout(patience):
-                    await self._partitions(topic)
+                    await self._found(topic)
             except TimeoutError:
                 raise UnavailableError(
                     f"sending to {topic!r} failed: no broker answered within {patience:g} s: "
@@ -79,14 +81,14 @@ class KafkaDriver(Driver):
         prefetch: int,
         lost: Callable[[Collection[Hashable]], None],
     ) -> KafkaSubscription:
-        partitions = await self._partitions(topic)
+        found = await self._found(topic)
         group = self._group(topic, subscription)
-        identity = await self._admin.identity(topic)
-        if not await self._admin.committed(group, topic, partitions):
+        if not await self._admin.committed(group, topic, _numbers(found)):
             raise NotFoundError.undeclared(topic, subscription)
 
         async def is_there() -> bool:
-            return await self._admin.identity(topic) == identity
+            now = await self._admin.topic(topic)
+            return now is not None and str(now.topic_id) == str(found.topic_id)
 
         if self._settings.group_protocol == "classic":
             in_force = await sessions.classic(self._admin, ack_deadline)
@@ -111,11 +113,15 @@ class KafkaDriver(Driver):
     async def close(self) -> None:
         await asyncio.gather(self._producer.close(), self._admin.close())
 
-    async def _partitions(self, topic: str) -> list[int]:
-        """Return a topic's partitions; `NotFoundError` if there is no such topic."""
-        if partitions := await self._admin.partitions(topic):
-            return partitions
+    async def _found(self, topic: str) -> TopicDescription:
+        """Look a topic up; `NotFoundError` if there is no such topic."""
+        if found := await self._admin.topic(topic):
+            return found
         raise NotFoundError.undeclared(topic)
 
     def _group(self, topic: str, subscription: str) -> str:
         return subscription if self._settings.verbatim_names else f"{topic}.{subscription}"
+
+
+def _numbers(topic: TopicDescription) -> list[int]:
+    return [partition.id for partition in topic.partitions]
