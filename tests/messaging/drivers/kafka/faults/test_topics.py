@@ -274,7 +274,7 @@ def test_declaration_passes_over_nothing_that_another_one_made_receivable(kafka,
 
 
 async def declare_by_the_ends_of_later(self, topic, subscriptions, *, create):
-    partitions = await self._partitions(topic)
+    partitions = [partition.id for partition in (await self._found(topic)).partitions]
     for name in subscriptions:
         group = self._group(topic, name)
         committed = await self._admin.committed(group, topic, partitions)
