@@ -7,7 +7,7 @@ from lightning_fabric import Fabric  # noqa: E402 (torch may be missing)
 from visionbus.training.augment import Augment  # noqa: E402 (the same)
 from visionbus.training.classifier import Classifier  # noqa: E402 (the same)
 from visionbus.training.loop import Recipe, fit  # noqa: E402 (the same)
-from visionbus.training.network import NetworkConfig, build  # noqa: E402 (the same)
+from visionbus.training.networks import NetworkConfig, build  # noqa: E402 (the same)
 from visionbus.training.precision import start  # noqa: E402 (the same)
 from visionbus.vision import Input, evaluate  # noqa: E402 (the same)
 

@@ -12,7 +12,7 @@ from PIL import Image
 torch = pytest.importorskip("torch")
 
 from visionbus.training import Classifier, export, pipeline, train  # noqa: E402 (torch may be missing)
-from visionbus.training.network import NetworkConfig, build  # noqa: E402 (the same)
+from visionbus.training.networks import NetworkConfig, build  # noqa: E402 (the same)
 from visionbus.vision import DatasetError, Input, ModelError, evaluate  # noqa: E402 (the same)
 from visionbus.vision.datasets import TrainingData, load_evaluation_data  # noqa: E402 (the same)
 from visionbus.vision.metadata import Metadata  # noqa: E402 (the same)

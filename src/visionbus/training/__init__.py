@@ -4,7 +4,7 @@ from visionbus.training.augment import Augment
 from visionbus.training.classifier import Classifier
 from visionbus.training.export import export
 from visionbus.training.loop import Recipe, fit
-from visionbus.training.network import Network, NetworkConfig
+from visionbus.training.networks import Network, NetworkConfig
 from visionbus.training.pipeline import Trained, train
 
 __all__ = ["Augment", "Classifier", "Network", "NetworkConfig", "Recipe", "Trained", "export", "fit", "train"]

@@ -12,7 +12,7 @@ import onnx
 import torch
 
 from visionbus.training.classifier import Calibrated, Classifier
-from visionbus.training.network import Network
+from visionbus.training.networks import Network
 from visionbus.vision import ModelError
 from visionbus.vision.files import replacing
 from visionbus.vision.metadata import Metadata

@@ -11,7 +11,7 @@ from rich.console import Console
 from visionbus.training.classifier import Classifier, as_tensor, temperature_for
 from visionbus.training.export import export
 from visionbus.training.loop import Recipe, fit
-from visionbus.training.network import NetworkConfig, build
+from visionbus.training.networks import NetworkConfig, build
 from visionbus.training.precision import Precision, start
 from visionbus.training.progress import TrainingProgress
 from visionbus.training.provenance import environment, per_class, seeds, summary

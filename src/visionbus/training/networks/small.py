@@ -1,4 +1,4 @@
-"""The convolutional network that is trained from scratch."""
+"""The convolutional network for small images, trained from scratch."""
 
 import copy
 import math

@@ -3,7 +3,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from visionbus.training.network import Network, NetworkConfig, build  # noqa: E402 (torch may be missing)
+from visionbus.training.networks import Network, NetworkConfig, build  # noqa: E402 (torch may be missing)
 from visionbus.vision import Input  # noqa: E402 (the same)
 
 pytestmark = pytest.mark.slow  # torch takes seconds to import
