@@ -25,6 +25,7 @@ class TrainingData:
         layout: what was recognised, in words.
         leaks: images with the same pixels in two splits or under two labels.
         notes: what else there is to say, a sentence each.
+        held_out: whether `validation` was held out of training here, and not given as a split.
     """
 
     name: str
@@ -37,6 +38,7 @@ class TrainingData:
     layout: str = "arrays"
     leaks: tuple[Leak, ...] = ()
     notes: tuple[str, ...] = ()
+    held_out: bool = False
 
     @property
     def parts(self) -> dict[Part, Dataset]:

@@ -164,7 +164,8 @@ def _from_arrays(found: _Arrays, classes: Sequence[str] | None, holdout: Holdout
     sizes = {part: len(array) for part, array in images.items()}
     pixels = next(iter(images.values())) if len(images) == 1 else np.concatenate(list(images.values()))
     whole = Dataset(pixels, numbers, known, found.names)
-    if "validation" not in sizes and holdout.fraction:
+    given = "validation" in sizes
+    if not given and holdout.fraction:
         order, sizes, said = _hold_out(numbers, sizes, holdout)
         whole = whole.subset(order)
         notes += said
@@ -175,6 +176,7 @@ def _from_arrays(found: _Arrays, classes: Sequence[str] | None, holdout: Holdout
         whole,
         layout=found.layout,
         notes=tuple(notes),
+        held_out=not given and "validation" in sizes,
     )
     return divided(data, sizes, digests(whole.images), keep_leaks=checks.keep_leaks)
 
@@ -207,7 +209,8 @@ def _from_files(
     ordered = [file for part in PARTS for file in files if file.part == part]
     sizes: dict[Part, int] = dict(Counter(file.part for file in ordered))
     place = {name: number for number, name in enumerate(known)}
-    if "validation" not in sizes and holdout.fraction:
+    given = "validation" in sizes
+    if not given and holdout.fraction:
         order, sizes, said = _hold_out(np.array([place[file.label] for file in ordered], np.int64), sizes, holdout)
         ordered, notes = [ordered[number] for number in order.tolist()], [*notes, *said]
     spec = spec or suitable_input([file.path for file in ordered])
@@ -227,6 +230,7 @@ def _from_files(
         skipped=tuple(skipped),
         layout=listing.layout,
         notes=tuple(notes),
+        held_out=not given and "validation" in sizes,
     )
     return divided(data, sizes, decoded.digests, keep_leaks=checks.keep_leaks)
 
