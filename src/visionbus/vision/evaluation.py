@@ -1,5 +1,6 @@
 """Measures any model on any data set: accuracy, per-class figures, confusion, calibration."""
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -9,7 +10,8 @@ from visionbus.vision.datasets import Dataset
 from visionbus.vision.errors import DatasetError
 from visionbus.vision.model import Model, softmax
 
-_BINS = 15
+BINS = 15  # of a calibration
+_NORMAL = 1.959964  # standard deviations on either side of the mean that hold 95 % of a normal distribution
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,14 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
     calibration: Calibration
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Where the accuracy on all images like these lies, with 95 % confidence; see `wilson`."""
+        return wilson(round(self.accuracy * self.images), self.images)
+
     def to_json(self) -> dict[str, object]:
-        """Return all attributes as JSON values, under the same names."""
-        return asdict(self)
+        """Return all attributes and `interval` as JSON values, under the same names."""
+        return {**asdict(self), "interval": self.interval}
 
 
 def evaluate(model: Model, dataset: Dataset, *, batch_size: int = 250) -> Evaluation:
@@ -94,10 +101,32 @@ def evaluate(model: Model, dataset: Dataset, *, batch_size: int = 250) -> Evalua
     Raises:
         DatasetError: if there are no images, or their shape or classes differ from the model's.
     """
+    return measure(logits_of(model, dataset, batch_size=batch_size), dataset.labels, model.classes)
+
+
+def logits_of(model: Model, dataset: Dataset, *, batch_size: int = 250) -> npt.NDArray[np.float32]:
+    """Return the logits, float32 [image, class], of every image of `dataset`; see `evaluate`.
+
+    Raises:
+        DatasetError: if there are no images, or their shape or classes differ from the model's.
+    """
     _check(model, dataset)
     starts = range(0, len(dataset), batch_size)
-    logits = np.concatenate([model.logits(dataset.images[start : start + batch_size]) for start in starts])
-    return measure(logits, dataset.labels, model.classes)
+    return np.concatenate([model.logits(dataset.images[start : start + batch_size]) for start in starts])
+
+
+def wilson(right: int, images: int) -> tuple[float, float]:
+    """Return the interval, 0 to 1, that holds a true share with 95 % confidence, seen `right` times in `images`.
+
+    It is fair also for few images and for shares near 0 and 1 (Wilson: Probable Inference, the Law of Succession, and
+    Statistical Inference, 1927). Of no images nothing is known: 0 to 1.
+    """
+    if not images:
+        return 0.0, 1.0
+    share, spread = right / images, _NORMAL**2 / images
+    middle = (share + spread / 2) / (1 + spread)
+    half = math.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def measure(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], classes: tuple[str, ...]) -> Evaluation:
@@ -142,10 +171,10 @@ def _figures(confusion: npt.NDArray[np.int64], label: int) -> ClassFigures:
 def _calibration(probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Calibration:
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
-    place = np.minimum((confidence * _BINS).astype(np.int64), _BINS - 1)
+    place = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     bins = tuple(
         Bin(int(chosen.sum()), float(confidence[chosen].mean()), float(right[chosen].mean()))
-        for chosen in (place == number for number in range(_BINS))
+        for chosen in (place == number for number in range(BINS))
         if chosen.any()
     )
     error = sum(part.images * abs(part.confidence - part.accuracy) for part in bins) / len(labels)

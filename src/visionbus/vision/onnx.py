@@ -59,6 +59,7 @@ class OnnxModel:
         except UnicodeDecodeError as error:  # ONNX Runtime hands out strings as they are in the file
             raise ModelError(f"{path} is damaged ({error}): copy or train it again") from error
         self._version = hashlib.sha256(content).hexdigest()[:12]
+        self._size = len(content)
 
     @property
     def name(self) -> str:
@@ -69,6 +70,11 @@ class OnnxModel:
     def version(self) -> str:
         """The first 12 hexadecimal digits of the file's SHA-256."""
         return self._version
+
+    @property
+    def size(self) -> int:
+        """The size of the file in bytes."""
+        return self._size
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -9,7 +9,13 @@ from visionbus.vision.datasets.decoding import Decoding
 from visionbus.vision.datasets.fashion import fashion_mnist
 from visionbus.vision.datasets.leaks import Leak
 from visionbus.vision.datasets.listing import Skipped
-from visionbus.vision.datasets.loading import Folder, load_evaluation_data, load_training_data, read_folder
+from visionbus.vision.datasets.loading import (
+    Folder,
+    load_evaluation_data,
+    load_training_data,
+    open_evaluation_data,
+    read_folder,
+)
 from visionbus.vision.datasets.opened import TrainingData
 from visionbus.vision.datasets.opening import Checks, Holdout, open_data
 from visionbus.vision.datasets.streams import ArrayData, ImageStream
@@ -31,6 +37,7 @@ __all__ = [
     "load_evaluation_data",
     "load_training_data",
     "open_data",
+    "open_evaluation_data",
     "read_folder",
     "split",
 ]

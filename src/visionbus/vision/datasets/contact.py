@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from visionbus.vision.datasets.dataset import Dataset
@@ -30,8 +31,14 @@ def write_sheets(dataset: Dataset, folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _sheet(dataset: Dataset, members: np.ndarray[tuple[int], np.dtype[np.intp]], name: str) -> Image.Image:
-    shown = members[np.unique(np.linspace(0, len(members) - 1, min(_MOST, len(members))).astype(int))]
+def evenly(members: npt.NDArray[np.intp], most: int) -> npt.NDArray[np.intp]:
+    """Choose at most `most` of these indices, int [image], evenly spread over them."""
+    chosen = np.unique(np.linspace(0, len(members) - 1, min(most, len(members))).astype(np.intp))
+    return np.take(members, chosen)
+
+
+def _sheet(dataset: Dataset, members: npt.NDArray[np.intp], name: str) -> Image.Image:
+    shown = evenly(members, _MOST)
     height, width = dataset.images.shape[1:3]
     factor = max(_TILE // max(height, width), 1)
     across, down = width * factor + _GAP, height * factor + _GAP

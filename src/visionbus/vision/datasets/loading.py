@@ -82,7 +82,17 @@ def load_evaluation_data(model: Model, source: Source, *, checks: Checks | None 
     """
     if source == FASHION_MNIST:
         return fashion_mnist("test")
+    data = open_evaluation_data(model, source, checks=checks)
+    return data.parts[data.measuring]
+
+
+def open_evaluation_data(model: Model, source: Source, *, checks: Checks | None = None) -> TrainingData:
+    """Open data to measure `model` on with all that was found; `load_evaluation_data` returns its measuring split.
+
+    Raises:
+        DatasetError: as `open_data` does, and if there are classes that the model does not know.
+    """
     data = open_data(source, model.input, classes=model.classes, holdout=Holdout(0), checks=checks)
     for skipped in data.skipped:
         _log.warning("skipped %s: %s", skipped.name, skipped.reason)
-    return data.test or data.validation or data.train
+    return data

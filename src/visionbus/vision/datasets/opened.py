@@ -46,6 +46,11 @@ class TrainingData:
         found = {"train": self.train, "validation": self.validation, "test": self.test}
         return {part: dataset for part in PARTS if (dataset := found[part]) is not None}
 
+    @property
+    def measuring(self) -> Part:
+        """The split that a finished model is measured on: test, or else validation, or else all images."""
+        return next((part for part, dataset in reversed(self.parts.items()) if len(dataset)), "train")
+
 
 def divided(data: TrainingData, sizes: dict[Part, int], marks: Digests, *, keep_leaks: bool) -> TrainingData:
     """Divide `data.train`, which holds all images, into splits, and check these for leaks.

@@ -1,0 +1,107 @@
+"""Says in sentences what a reader of a report should know first."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from visionbus.vision.datasets import TrainingData
+from visionbus.vision.evaluation import Calibration, Evaluation
+from visionbus.vision.report.history import Curve
+from visionbus.vision.report.mistakes import Confusion
+from visionbus.vision.text import count, percent, plain, shortened
+
+_FEW = 100  # images that are too few for a firm accuracy
+_ROUGH = 10  # images of a class that are too few for its figures
+_OFF = 0.05  # a calibration error above which probabilities mislead
+_GAP = 0.1  # between the accuracies on learnt and on held-out images
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence: `good` news, something to `look` at, or a `fact`."""
+
+    kind: Literal["good", "look", "fact"]
+    text: str
+
+
+def findings(
+    found: Evaluation, confusions: list[Confusion], suspects: int, data: TrainingData, learning: list[Curve]
+) -> list[Finding]:
+    """Return what to know first, the most important first."""
+    return [
+        *_on_size(found),
+        *_on_classes(found, confusions),
+        *_on_learning(learning),
+        *_on_calibration(found.calibration),
+        *_on_data(suspects, data),
+    ]
+
+
+def _on_size(found: Evaluation) -> Iterator[Finding]:
+    support = {name: figures.support for name, figures in found.per_class.items()}
+    guess = max(support.values()) / found.images
+    beaten = found.interval[0] > guess
+    yield Finding(
+        "good" if beaten else "look",
+        f"Always giving the same answer would be right in at most {percent(guess)} of the images: "
+        + ("the model is better than that." if beaten else "the model is not clearly better than that."),
+    )
+    if found.images < _FEW:
+        yield Finding("look", f"Only {count(found.images, 'image')} were measured, so all figures here are rough.")
+    elif rough := sum(0 < number < _ROUGH for number in support.values()):
+        have = "1 class has" if rough == 1 else f"{rough:,} classes have"
+        yield Finding("look", f"{have} fewer than {_ROUGH} images here: the figures of such a class are rough.")
+    if absent := sum(not number for number in support.values()):
+        have = "1 class has" if absent == 1 else f"{absent:,} classes have"
+        yield Finding("look", f"{have} no image here, so nothing is known of how well it is found.")
+
+
+def _on_classes(found: Evaluation, confusions: list[Confusion]) -> Iterator[Finding]:
+    names = list(found.per_class)
+    known = [name for name, figures in found.per_class.items() if figures.support]
+    if not confusions:
+        yield Finding("good", "No image was misclassified.")
+        return
+    if len(known) > 1:
+        worst = min(known, key=lambda name: found.per_class[name].recall)
+        yield Finding(
+            "fact", f"The hardest class is {_quoted(worst)}: {percent(found.per_class[worst].recall)} of it is found."
+        )
+    first = confusions[0]
+    yield Finding(
+        "fact",
+        f"The commonest mistake is to take {_quoted(names[first.label])} for {_quoted(names[first.predicted])}: "
+        f"{count(first.images, 'image')}, {percent(first.share)} of the class.",
+    )
+
+
+def _on_learning(learning: list[Curve]) -> Iterator[Finding]:
+    last = {(curve.fit, curve.held_out): curve.points[-1][1] for curve in learning}
+    learnt, held_out = last.get(("decide", False)), last.get(("decide", True))
+    if learnt is not None and held_out is not None and learnt - held_out > _GAP:
+        yield Finding(
+            "look",
+            f"In training it was right in {percent(learnt)} of the images it learnt, but in {percent(held_out)} of "
+            "those held out: it knows some by heart. More images would help most.",
+        )
+
+
+def _on_calibration(calibration: Calibration) -> Iterator[Finding]:
+    off = f"{100 * calibration.error:.1f} points"
+    if calibration.error <= _OFF:
+        yield Finding("good", f"Its probabilities mean what they say: on average they are off by {off}.")
+    else:
+        yield Finding("look", f"Its probabilities mislead on these images: on average they are off by {off}.")
+
+
+def _on_data(suspects: int, data: TrainingData) -> Iterator[Finding]:
+    if suspects:
+        yield Finding("look", f"{count(suspects, 'label')} may be wrong: see the suspect labels below.")
+    if data.skipped:
+        yield Finding("look", f"{count(len(data.skipped), 'file')} could not be used: see what was skipped.")
+    if data.leaks:
+        yield Finding("look", f"{count(len(data.leaks), 'image')} stood in two splits or classes: see the leaks.")
+
+
+def _quoted(name: str) -> str:
+    return f"“{shortened(plain(name))}”"

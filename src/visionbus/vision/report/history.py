@@ -1,0 +1,58 @@
+"""Reads the course of a training out of a model file."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One quantity over the epochs of one fit.
+
+    Attributes:
+        fit: "decide", which held images out, or "final", which learnt from all.
+        held_out: whether it was measured on the images held out, or on those that were learnt.
+        points: each epoch and the value in it.
+    """
+
+    fit: str
+    held_out: bool
+    points: tuple[tuple[int, float], ...]
+
+
+def curves(figures: Mapping[str, object], quantity: str) -> list[Curve]:
+    """Return the curves of "loss" or "accuracy" in a model's figures; entries that make no sense are left out."""
+    history = figures.get("history")
+    entries = [entry for entry in history if isinstance(entry, Mapping)] if isinstance(history, list) else []
+    found = []
+    for fit in ("decide", "final"):
+        for key, held_out in ((quantity, False), (f"validation_{quantity}", True)):
+            points = [_point(entry, key) for entry in entries if entry.get("fit") == fit]
+            if known := tuple(sorted({point for point in points if point})):
+                found.append(Curve(fit, held_out, known))
+    return found
+
+
+def seconds(figures: Mapping[str, object]) -> float:
+    """Return how long all epochs took, 0 if that is unknown."""
+    history = figures.get("history")
+    entries = history if isinstance(history, list) else []
+    spent = [_number(entry.get("seconds")) for entry in entries if isinstance(entry, Mapping)]
+    return sum(value for value in spent if value is not None)
+
+
+def temperature(figures: Mapping[str, object]) -> float | None:
+    """Return the temperature by which the logits were divided to calibrate them; None if the file does not say."""
+    validation = figures.get("validation")
+    found = _number(validation.get("temperature")) if isinstance(validation, Mapping) else None
+    return found if found is not None and found > 0 else None
+
+
+def _point(entry: Mapping[str, object], key: str) -> tuple[int, float] | None:
+    epoch, value = entry.get("epoch"), _number(entry.get(key))
+    return (epoch, value) if isinstance(epoch, int) and value is not None else None
+
+
+def _number(value: object) -> float | None:
+    """Return a finite number, None for anything else."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
