@@ -22,9 +22,12 @@ from visionbus.cli.demo import gallery, place, report, system
 from visionbus.cli.demo import run as running_demo
 from visionbus.cli.demo.progress import Counts
 from visionbus.cli.demo.run import Options
+from visionbus.cli.demo.subject import Subject, classify, own_images
 from visionbus.cli.demo.verdict import Row, Verdict, count_rows, judge, latencies, read_rows
+from visionbus.cli.errors import Failure
+from visionbus.service.images import Requests
 from visionbus.service.supervisor import cores
-from visionbus.vision import Dataset
+from visionbus.vision.onnx import OnnxModel, default_model
 
 TRUTH = {"r/0": "Bag", "r/1": "Coat", "r/2": "Shirt"}
 VERDICT = re.compile(r"sent (\d+) stored (\d+) lost 0 duplicates 0 wrong 0 accuracy (0\.\d{4}|1\.0000)")
@@ -79,10 +82,51 @@ def test_accuracy_is_against_the_true_labels():
 
 
 def test_accuracy_far_from_the_card_is_a_complaint():
-    whole = report.Report(Verdict(10, 10, 0, 0, 0, 0.93), 1, 1, 1, 1, 0, 0.9303, None, ())
+    whole = report.Report(Verdict(10, 10, 0, 0, 0, 0.93), 1, 1, 1, 1, 1, 0, 0.9303, 0, (), None, ())
     assert whole.holds
     assert "0.9330" in replace(whole, card_accuracy=0.933).complaint
     assert replace(whole, card_accuracy=None).holds
+
+
+def test_accuracy_is_of_images_whose_class_is_known():
+    assert judge(TRUTH, all_rows(), TRUTH, {"r/0": "Coat", "r/1": "Coat"}).accuracy == 0.5
+    verdict = judge(TRUTH, all_rows(), TRUTH, {})
+    assert verdict.holds
+    assert str(verdict) == "sent 3 stored 3 lost 0 duplicates 0 wrong 0"
+
+
+def test_class_of_an_image_is_its_folder_where_the_model_knows_it(images):
+    (images / "Bag" / "deeper").mkdir()
+    (images / "Bag" / "deeper" / "2.png").touch()
+    found = own_images((str(images),), ("Bag", "Coat"), "raw")
+    assert dict(zip(found.items, found.truth, strict=True)) == {
+        str(images / "Ankle boot" / "0.png"): None,
+        str(images / "Ankle boot" / "1.png"): None,
+        str(images / "Bag" / "0.png"): "Bag",
+        str(images / "Bag" / "1.png"): "Bag",
+        str(images / "Bag" / "deeper" / "2.png"): None,
+    }
+
+
+def test_no_images_is_an_error_with_the_cure(tmp_path):
+    with pytest.raises(Failure, match=f"no images are found in {tmp_path}: name image files"):
+        own_images((str(tmp_path),), (), "raw")
+
+
+def test_model_of_other_classes_asks_for_images_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(running_demo, "FASHION_CLASSES", ("cat", "dog"))
+    options = Options(model=default_model())
+    with pytest.raises(Failure, match="name images of your own"):
+        running_demo._subject(options, HERE, OnnxModel(default_model()), running_demo.Screen(as_json=True))
+
+
+def test_images_that_are_left_out_or_cannot_be_read_have_no_label_offline(images):
+    (images / "Bag" / "0.png").write_bytes(b"no image")
+    (images / "Bag" / "1.png").write_bytes(bytes(5000))
+    subject = own_images((str(images),), (), "raw")
+    offline = classify(subject, Requests("r", 4000), OnnxModel(default_model()))
+    assert sorted(offline.places.values()) == [0, 1, 2]  # the last one is too large to be sent
+    assert [label is None for label in offline.labels.values()] == [False, False, True]
 
 
 def test_latencies_are_median_and_99th_percentile():
@@ -131,14 +175,26 @@ def pictures(count):
 
 @pytest.mark.parametrize("width", [20, 60, 80, 100, 200])
 def test_pictures_fit_the_terminal(width):
+    out = drawn(pictures(10), width)
+    assert max(map(len, out)) <= width
+    assert sum("99% T-shirt/top" in line for line in out) == max(2, -(-10 // max(1, width // 16)))
+
+
+def test_pictures_in_colour_of_any_size_are_drawn_small():
+    photo = replace(pictures(1)[0], pixels=np.zeros((65, 97, 3), np.uint8), true=None)
+    lines = drawn([photo], 80)
+    assert lines[0].startswith("▀" * 13)
+    assert 5 < len(lines) < 12
+    assert not any("✓" in line or "✗" in line for line in lines)
+
+
+def drawn(pictures, width):
     out = StringIO()
     console = Console(file=out, force_terminal=True, color_system="truecolor", width=width, _environ={})
     monkey = type("Utf8", (Console,), {"encoding": "utf-8"})
     console.__class__ = monkey
-    gallery.show(pictures(10), console)
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).splitlines()[1:]
-    assert max(map(len, plain)) <= width
-    assert sum("99% T-shirt/top" in line for line in plain) == max(2, -(-10 // max(1, width // 16)))
+    gallery.show(pictures, console)
+    return re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()).splitlines()[1:]
 
 
 def test_pictures_off_a_terminal_are_a_line_each(capsys):
@@ -147,6 +203,8 @@ def test_pictures_off_a_terminal_are_a_line_each(capsys):
         "image 0 predicted T-shirt/top 0.99 true Ankle boot",
         "image 1 predicted T-shirt/top 0.99 true Ankle boot",
     ]
+    gallery.show([replace(pictures(1)[0], name="a\nb", true=None)], Console(file=StringIO()))
+    assert capsys.readouterr().out == "image a b predicted T-shirt/top 0.99\n"
 
 
 @pytest.mark.skipif(not report.shutil.which("sqlite3"), reason="there is no sqlite3 command on this machine")
@@ -169,20 +227,30 @@ def test_each_option_is_heeded(run, given, tmp_path, monkeypatch):
     assert run("demo", "--json").status == 0
     monkeypatch.setenv("VISIONBUS_URL", "sqlite:///other.db")
     assert run("demo").status == 0
+    model = tmp_path / "model.onnx"
+    model.touch()
+    assert run("demo", "--model", model, tmp_path).status == 0
     assert given == [
-        Options("sqlite:///my.db", 3, 70, "png", tmp_path, keep=True, as_json=False),
-        Options(None, None, 10_000, "raw", None, keep=False, as_json=True),
-        Options("sqlite:///other.db", None, 10_000, "raw", None, keep=False, as_json=False),
+        Options("sqlite:///my.db", 3, 70, "png", tmp_path, keep=True),
+        Options(as_json=True),
+        Options("sqlite:///other.db"),
+        Options("sqlite:///other.db", model=model, paths=(str(tmp_path),)),
     ]
 
 
-SOME = Dataset(np.zeros((3, 28, 28, 1), np.uint8), np.zeros(3, np.int64), ("Bag",))
+def test_options_of_fashion_mnist_do_not_go_with_images_of_ones_own(run, given, tmp_path):
+    assert run("demo", "--images", "10", tmp_path).status == 2
+    assert run("demo", "--data", tmp_path, tmp_path).status == 2
+    assert given == []
+
+
+SOME = Subject(("three.idx",), [np.zeros((28, 28), np.uint8)] * 3, ["Bag"] * 3)
 HERE = place.Place(Path("results.db"), Path())
 
 
 def test_bus_of_ones_own_gets_topics_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    options = Options("sqlite:///my.db", 3, 3, "png", None, keep=False, as_json=False)
+    options = Options("sqlite:///my.db", 3, encode="png")
     made = running_demo._system(options, HERE, SOME)
     assert (made.bus, made.processes, made.encode) == ("sqlite:///my.db", 3, "png")
     assert made.topic == f"visionbus-demo-{made.run}"
@@ -201,7 +269,7 @@ class Noting:
 
 def test_processes_are_told_bus_topic_run_and_encoding(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    options = Options("memory://", 3, 3, "png", None, keep=False, as_json=False)
+    options = Options("memory://", 3, encode="png")
     made = running_demo._system(options, HERE, SOME)
     bus = ("--bus", "memory://", "--topic", made.topic)
     with pytest.raises(Started) as worker:
@@ -209,7 +277,11 @@ def test_processes_are_told_bus_topic_run_and_encoding(tmp_path, monkeypatch):
     assert worker.value.args == ("worker", ("worker", *bus, "--model", str(made.model), "--processes", "3"))
     with pytest.raises(Started) as send:
         asyncio.run(system.send_and_wait(made, Noting(), [], Counts(3)))
-    assert send.value.args == ("send", ("send", made.images, *bus, "--run", made.run, "--encode", "png"))
+    words = ("send", *bus, "--run", made.run, "--encode", "png")
+    assert send.value.args == ("send", (*words, "--", "three.idx"))
+    with pytest.raises(Started) as send:
+        asyncio.run(system.send_and_wait(replace(made, shrink=True), Noting(), [], Counts(3)))
+    assert send.value.args == ("send", (*words, "--shrink", "--", "three.idx"))
 
 
 def test_two_demos_have_a_place_each(tmp_path, monkeypatch):
@@ -362,6 +434,20 @@ def test_demo_on_a_terminal_shows_bars_and_pictures(demo):
     assert "▀" in text
     assert "━" in text
     assert VERDICT.fullmatch(text.rstrip().splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_demo_of_ones_own_images_tells_what_cannot_be_sent_or_read(demo, images, tmp_path):
+    (images / "Bag" / "broken.png").write_bytes(b"no image")
+    (images / "Bag" / "dangling.png").symlink_to("nowhere")
+    running = demo("--json", "--processes", "1", str(images))
+    out, err = running.communicate(timeout=90)
+    assert (running.returncode, err) == (0, "")
+    document = json.loads(out)
+    assert (document["sent"], document["stored"], document["wrong"], document["unreadable"]) == (5, 5, 0, 1)
+    assert document["holds"]
+    (left_out,) = document["left_out"]
+    assert "dangling.png" in left_out
 
 
 @pytest.mark.slow

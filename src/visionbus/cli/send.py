@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from visionbus.service.images import Item
     from visionbus.service.sources import Encoding
 
+LEFT_OUT = "left out: "  # before an image and the reason
 _SHOW_EVERY = 0.1  # seconds
 
 
@@ -78,7 +79,7 @@ class _Tally:
 
     def leave_out(self, reason: str) -> None:
         self.left_out.append(reason)
-        _say(f"left out: {reason}")
+        _say(f"{LEFT_OUT}{reason}")
 
     def skip(self, reason: str) -> None:
         self.skipped.append(reason)

@@ -33,7 +33,8 @@ class Verdict:
 
     `sent`: distinct ids that the client's sends confirmed. `stored`: those that have a row. `lost`: those that have
     none. `duplicates`: rows beyond the first of an id. `wrong`: rows whose label is not the one that the same model
-    gives offline. `accuracy`: the share of what was sent whose label is the true one.
+    gives offline. `accuracy`: the share whose label is the true one, of what was sent, can be read and has a known
+    class; None where nothing has.
     """
 
     sent: int
@@ -41,12 +42,13 @@ class Verdict:
     lost: int
     duplicates: int
     wrong: int
-    accuracy: float
+    accuracy: float | None
 
     def __str__(self) -> str:
         return " ".join(
             f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}"
             for name, value in asdict(self).items()
+            if value is not None
         )
 
     @property
@@ -55,19 +57,22 @@ class Verdict:
         return self.sent == self.stored > 0 and not (self.lost or self.duplicates or self.wrong)
 
 
-def judge(sent: Iterable[str], rows: Sequence[Row], offline: Mapping[str, str], truth: Mapping[str, str]) -> Verdict:
-    """Compare the rows with what was sent; `offline` and `truth` give labels by id."""
+def judge(
+    sent: Iterable[str], rows: Sequence[Row], offline: Mapping[str, str | None], truth: Mapping[str, str | None]
+) -> Verdict:
+    """Compare the rows with what was sent; `offline` and `truth` give labels by id where there are any."""
     ids = set(sent)
     found = [row for row in rows if row.id in ids]
     stored = {row.id for row in found}
-    right = {row.id for row in found if row.label == truth[row.id]}
+    known = {name for name in ids if truth.get(name)}
+    right = {row.id for row in found if row.id in known and row.label == truth[row.id]}
     return Verdict(
         sent=len(ids),
         stored=len(stored),
         lost=len(ids - stored),
         duplicates=len(found) - len(stored),
-        wrong=sum(row.label != offline[row.id] for row in found),
-        accuracy=len(right) / max(len(ids), 1),
+        wrong=sum(row.label != offline.get(row.id) for row in found),
+        accuracy=len(right) / len(known) if known else None,
     )
 
 
