@@ -1,5 +1,6 @@
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,3 +56,16 @@ def test_reason_that_is_not_unicode_is_made_so():
 def test_dead_letter_keeps_what_other_programs_sent():
     odd = received_message(b"\xff", "\udcff", {"goog-thing": "\udcfe", "n" * 300: "v" * 3000})
     assert original(letter_of(odd)) == odd
+
+
+@pytest.mark.parametrize("with_data", [True, False])
+@pytest.mark.parametrize("count", [93, 94, 95, 100])
+def test_attributes_that_are_too_many_go_before_the_data(count, with_data):
+    message = received_message(b"\xff\n", "key", {f"name-{number}": "\udcfe" for number in range(count)})
+    made = Delivery(message, "id-7", NOW, 3, None)
+    letter = dead_letter(made, "images", "workers", "broken", with_data=with_data, max_attributes=100)
+    assert len(letter.attributes) <= 100
+    assert ("visionbus-attributes-in-data" in letter.attributes) == (count + 6 + (not with_data) > 100)
+    assert letter.attributes["visionbus-reason"] == "broken"
+    if with_data:
+        assert original(letter) == message

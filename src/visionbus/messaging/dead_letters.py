@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from visionbus.messaging.message import MAX_VALUE_BYTES, OWN_PREFIX, delivery, received_message
@@ -18,17 +19,26 @@ SOURCE_ID = OWN_PREFIX + "source-id"
 ATTEMPTS = OWN_PREFIX + "attempts"
 PUBLISHED = OWN_PREFIX + "published"
 LEFT_OUT = OWN_PREFIX + "data-left-out"  # how many bytes, where the broker takes no dead letter with them
+IN_DATA = OWN_PREFIX + "attributes-in-data"  # how many bytes before the data, where the broker takes no more of them
 
 
-def dead_letter(delivery: Delivery, topic: str, subscription: str, reason: str, *, with_data: bool = True) -> Message:
+def dead_letter(
+    delivery: Delivery,
+    topic: str,
+    subscription: str,
+    reason: str,
+    *,
+    with_data: bool = True,
+    max_attributes: int | None = None,
+) -> Message:
     """Return the dead letter of a delivery: its data, key and attributes, and six more attributes.
 
     The reason is cut to 1,024 bytes of UTF-8; `visionbus-published` is the original's time in ISO 8601. Without its
-    data, `visionbus-data-left-out` says how many bytes that were.
+    data, `visionbus-data-left-out` says how many bytes that were. Of more than `max_attributes` those that are last by
+    name go before the data, as a line of JSON; `visionbus-attributes-in-data` says how many bytes that has.
     """
     message = delivery.message
-    attributes = {
-        **without_own(message.attributes),
+    told = {
         REASON: reason.encode(errors="replace")[:MAX_VALUE_BYTES].decode(errors="ignore"),
         SOURCE_TOPIC: topic,
         SOURCE_SUBSCRIPTION: subscription,
@@ -36,9 +46,16 @@ def dead_letter(delivery: Delivery, topic: str, subscription: str, reason: str, 
         ATTEMPTS: str(delivery.attempt),
         PUBLISHED: delivery.published.isoformat(),
     }
-    if with_data:
-        return received_message(message.data, message.key, attributes)
-    return received_message(b"", message.key, attributes | {LEFT_OUT: str(len(message.data))})
+    data = message.data
+    if not with_data:
+        told[LEFT_OUT] = str(len(data))
+        data = b""
+    kept = without_own(message.attributes)
+    if max_attributes is not None and len(kept) + len(told) > max_attributes:
+        kept, line = _moved(kept, max_attributes - len(told) - 1)
+        told[IN_DATA] = str(len(line))
+        data = line + data
+    return received_message(data, message.key, kept | told)
 
 
 def original(letter: Message) -> Message:
@@ -49,7 +66,17 @@ def original(letter: Message) -> Message:
             f"the dead letter of {told.get(SOURCE_ID)} came without its {size} bytes of data, which were more than the "
             f"broker took: they are in the topic {told.get(SOURCE_TOPIC)}, for as long as the broker retains them"
         )
-    return received_message(letter.data, letter.key, without_own(letter.attributes))
+    attributes, data = without_own(letter.attributes), letter.data
+    if moved := int(letter.attributes.get(IN_DATA, 0)):
+        attributes |= json.loads(data[:moved])
+        data = data[moved:]
+    return received_message(data, letter.key, attributes)
+
+
+def _moved(attributes: Mapping[str, str], keep: int) -> tuple[dict[str, str], bytes]:
+    """Return the first so many attributes by name, and a line of JSON with the others."""
+    items = sorted(attributes.items())
+    return dict(items[:keep]), json.dumps(dict(items[keep:])).encode() + b"\n"
 
 
 def without_own(attributes: Mapping[str, str]) -> dict[str, str]:

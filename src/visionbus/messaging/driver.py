@@ -91,7 +91,9 @@ class Driver(ABC):
     secrets: ClassVar[Mapping[str, str]] = {}  # URL parameters refused because they would show a secret: their cure
     flags: ClassVar[frozenset[str]] = frozenset()  # the promises it lacks, by number ("8"): their tests are skipped
     keeps_acked: ClassVar[bool] = False  # whether the broker keeps what is acked, for a time, where others can read it
+    max_attributes: ClassVar[int | None] = None  # of a message, where the broker has a limit
     across_processes: ClassVar[bool] = True  # whether other processes reach the same messages by the same URL
+    redelivers_keys: ClassVar[bool] = False  # whether later messages of a key come again behind one, acked or not
 
     @abstractmethod
     def __init__(self, address: Address) -> None:

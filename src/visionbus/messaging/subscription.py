@@ -287,7 +287,11 @@ class Subscription:
         """
         if not (deliveries and self._dead_topic):
             return
-        letters = [dead_letter(one, self.topic, self.name, reason, with_data=with_data) for one in deliveries]
+        most = self._driver.max_attributes
+        letters = [
+            dead_letter(one, self.topic, self.name, reason, with_data=with_data, max_attributes=most)
+            for one in deliveries
+        ]
         self._dead_lettering.update(one.lease for one in deliveries)
         try:
             failures = await self._failures(self._dead_topic, letters)

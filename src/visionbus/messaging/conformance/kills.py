@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from visionbus.messaging.conformance.crew import Crew
 from visionbus.messaging.conformance.promises import promise
 from visionbus.messaging.conformance.trial import LEASE, WORKERS, contents, finish, numbered, take
+from visionbus.messaging.driver import Address, driver_class
 from visionbus.messaging.message import Message
 
 if TYPE_CHECKING:
@@ -19,11 +20,19 @@ LONG = 10.0  # seconds: where leases last as long, few receivers die while they 
 
 
 async def _nothing_is_left(trial: Trial, topic: str, lease: float, unheard: set[bytes]) -> None:
-    """See that nothing comes any more but what may come once more, and that there are no dead letters."""
+    """See that nothing comes any more but what may come once more, and that there are no dead letters.
+
+    What others had acked may come, on some brokers, behind a message of its key that a receiver died with: once, as it
+    is acked here.
+    """
     receiver = await trial.receiver(topic)
+    redelivers_keys = driver_class(Address.parse(trial.url).scheme).redelivers_keys
+    came: set[bytes] = set()
     while batch := await receiver.receive(10, timeout=2 * lease):
         await receiver.ack(*batch)
-        assert set(contents(batch)) <= unheard
+        assert came.isdisjoint(contents(batch)), "what was acked here came again"
+        came.update(contents(batch))
+        assert unheard.issuperset(contents([one for one in batch if not (redelivers_keys and one.message.key)]))
     letters = await trial.receiver(f"{topic}.{WORKERS}.dead", "dead-letters")
     assert contents(await letters.receive(10, timeout=0.2)) == []
 

@@ -11,6 +11,7 @@ from google.pubsub_v1.types import pubsub
 from grpc import StatusCode
 
 from visionbus.messaging.drivers.pubsub import acks, connection, stream, streams, subscription
+from visionbus.messaging.drivers.pubsub.driver import PubsubDriver
 from visionbus.messaging.errors import AccessError, NotFoundError
 
 sys.path.append(str(Path(__file__).parent))
@@ -189,6 +190,22 @@ async def test_redelivered_message_brings_back_nothing_of_its_key_that_was_acked
             assert len(receiver._holding) == 2
             await receiver.ack([taken[0].lease, taken[4].lease])
             await until(lambda: not bus.leasing.unacked())
+
+
+async def test_acked_ones_of_a_key_come_to_another_process_behind_one_that_was_not(monkeypatch):
+    """What no receiver can know of, the conformance suite allows for: `PubsubDriver.redelivers_keys`."""
+    async with serving(monkeypatch) as bus, connected(monkeypatch, bus.server.host) as connection:
+        publish(bus.server, *range(5), key="key")
+        publish(bus.server, "loose")
+        async with bus.receiving() as receiver:
+            taken = await take(receiver, 6)
+            await receiver.ack([one.lease for one in taken if one.message.data != b"0"])
+            await until(lambda: len(bus.leasing.unacked()) == 1)
+        async with Bus(bus.server, connection).receiving() as other:
+            assert contents(await finish(other, 5)) == ["0", "1", "2", "3", "4"]
+            assert await other.fetch(10, 0.3) == []
+        assert bus.leasing.unacked() == []
+    assert PubsubDriver.redelivers_keys
 
 
 @pytest.mark.parametrize("code", [StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.INTERNAL])

@@ -10,6 +10,7 @@ from visionbus.messaging.drivers.pubsub.acked import AckedIds
 from visionbus.messaging.drivers.pubsub.admin import Admin
 from visionbus.messaging.drivers.pubsub.connection import Connection
 from visionbus.messaging.drivers.pubsub.publisher import Publisher
+from visionbus.messaging.drivers.pubsub.records import MAX_ATTRIBUTES
 from visionbus.messaging.drivers.pubsub.settings import PARAMETERS, SECRETS, PubsubSettings
 from visionbus.messaging.drivers.pubsub.subscription import PubsubSubscription
 from visionbus.messaging.errors import NotFoundError
@@ -25,6 +26,8 @@ class PubsubDriver(Driver):
 
     parameters = PARAMETERS
     secrets = SECRETS
+    max_attributes = MAX_ATTRIBUTES
+    redelivers_keys = True
 
     def __init__(self, address: Address) -> None:
         self._settings = PubsubSettings.parse(address)
