@@ -6,22 +6,43 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from visionbus.vision.datasets.rows import batches, stored
 from visionbus.vision.errors import DatasetError
+from visionbus.vision.images.colour import over_white
 
-_CHANNELS = {1, 3}
+_CHANNELS = {1, 3, 4}
+_ALPHA = 4  # channels of RGBA
 
 
-def images_from(given: npt.ArrayLike, source: str) -> tuple[npt.NDArray[np.uint8], list[str]]:
-    """Return images as uint8 [image, height, width, channel], and notes on what was done to them.
+def images_from(given: npt.ArrayLike, source: str, memory: int) -> tuple[npt.NDArray[np.uint8], list[str]]:
+    """Return images as uint8 [image, height, width, 1 or 3], and notes on what was done to them.
+
+    Bytes without alpha are returned as a view.
 
     Args:
         given: an array of numbers [image, height, width], [image, height, width, channel] or [image, channel, height,
-            width]: 0 to 255, floats also 0 to 1, uint16 also 0 to 65,535.
+            width], with 1, 3 or 4 channels (alpha is laid over white): 0 to 255, floats also 0 to 1, uint16 also 0 to
+            65,535.
         source: what to call it in errors.
+        memory: above this many bytes, what is converted is memory-mapped from a temporary file.
 
     Raises:
         DatasetError: if it has another shape or type, or values that are not finite or out of range.
     """
+    array, notes = _channels_last(given, source)
+    factor, said = _factor(array, source)
+    notes += said
+    shape = array.shape
+    if shape[3] == _ALPHA:
+        notes.append(f"{source}: alpha is laid over white")
+        shape = (*shape[:3], 3)
+    elif factor is None:
+        return array.astype(np.uint8, copy=False), notes
+    return stored((_plain(part, factor) for part in batches(array, shape)), shape, memory), notes
+
+
+def _channels_last(given: npt.ArrayLike, source: str) -> tuple[npt.NDArray[Any], list[str]]:
+    """Return a view [image, height, width, channel]."""
     array = np.asanyarray(given)
     notes: list[str] = []
     if array.dtype.hasobject or array.dtype.kind not in "buif":
@@ -34,24 +55,23 @@ def images_from(given: npt.ArrayLike, source: str) -> tuple[npt.NDArray[np.uint8
     if array.ndim != 4 or array.shape[3] not in _CHANNELS or not all(array.shape[1:]):
         raise DatasetError(
             f"{source} has shape {np.shape(given)}: give [image, height, width], or [image, height, width, channel] "
-            "with 1 or 3 channels"
+            "with 1, 3 or 4 channels"
         )
-    pixels, said = _bytes(array, source)
-    return pixels, notes + said
+    return array, notes
 
 
-def _bytes(array: npt.NDArray[Any], source: str) -> tuple[npt.NDArray[np.uint8], list[str]]:
-    """Scale values to 0..255."""
+def _factor(array: npt.NDArray[Any], source: str) -> tuple[float | None, list[str]]:
+    """Return what scales the values to 0..255, None if they are bytes, and notes."""
     if array.dtype == np.uint8 or not array.size:
-        return array.astype(np.uint8, copy=False), []
+        return None, []
     if array.dtype == np.bool_:
-        return array.astype(np.uint8) * np.uint8(255), [f"{source}: true is taken as white"]
+        return 255.0, [f"{source}: true is taken as white"]
     least, most = float(array.min()), float(array.max())
     if not np.isfinite([least, most]).all():
-        bad = ~np.isfinite(array).all(axis=(1, 2, 3))
+        bad = [number for number, image in enumerate(array) if not np.isfinite(image).all()]
         raise DatasetError(
-            f"{source} has values that are not finite (NaN or infinite) in {bad.sum()} images, first in number "
-            f"{bad.argmax()}: remove these images"
+            f"{source} has values that are not finite (NaN or infinite) in {len(bad)} images, first in number "
+            f"{bad[0]}: remove these images"
         )
     factor = 1.0
     if array.dtype.kind == "f" and most <= 1:
@@ -60,10 +80,14 @@ def _bytes(array: npt.NDArray[Any], source: str) -> tuple[npt.NDArray[np.uint8],
         factor = 255 / 65535
     if least < 0 or most * factor > 255:
         raise DatasetError(f"{source} has values from {least:g} to {most:g}: scale them to 0..255, or to 0..1")
-    scaled = np.empty(array.shape, np.uint8)
-    for start in range(0, len(array), 256):  # in parts: floats take four or eight times the memory
-        scaled[start : start + 256] = np.rint(array[start : start + 256].astype(np.float64) * factor)
-    return scaled, [f"{source}: {array.dtype} from {least:g} to {most:g} is scaled by {factor:g} to 0..255"]
+    return factor, [f"{source}: {array.dtype} from {least:g} to {most:g} is scaled by {factor:g} to 0..255"]
+
+
+def _plain(part: npt.NDArray[Any], factor: float | None) -> npt.NDArray[np.uint8]:
+    """Scale some images, and lay alpha over white."""
+    if factor is not None:
+        part = np.rint(part.astype(np.float64) * factor).astype(np.uint8)
+    return over_white(part) if part.shape[3] == _ALPHA else part
 
 
 def label_names(given: npt.ArrayLike, count: int, source: str) -> list[int] | list[str]:

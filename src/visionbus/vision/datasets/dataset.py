@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from visionbus.vision.datasets.rows import batches, stored
 from visionbus.vision.errors import DatasetError
 from visionbus.vision.names import is_name
 
@@ -57,10 +58,34 @@ class Dataset:
         """Return the number of images."""
         return len(self.labels)
 
-    def subset(self, indices: npt.NDArray[np.intp]) -> "Dataset":
-        """Return the images at `indices`, int [image], in that order; all classes are kept."""
+    def subset(self, indices: npt.NDArray[np.intp] | slice, *, memory: int | None = None) -> "Dataset":
+        """Return some of the images; all classes are kept.
+
+        Args:
+            indices: which, int [image], in their order; or a slice, which gives a view that takes no memory.
+            memory: more bytes of images than this are memory-mapped from a temporary file, not copied in memory.
+
+        Raises:
+            DatasetError: if there is no room for the temporary file.
+        """
+        if isinstance(indices, slice):
+            return Dataset(self.images[indices], self.labels[indices], self.classes, self.names[indices])
+        shape = (len(indices), *self.images.shape[1:])
+        images = stored((self.images[part] for part in batches(indices, shape)), shape, memory)
         names = tuple(self.names[i] for i in indices) if self.names else ()
-        return Dataset(self.images[indices], self.labels[indices], self.classes, names)
+        return Dataset(images, self.labels[indices], self.classes, names)
+
+
+def joined(first: Dataset, second: Dataset, memory: int) -> Dataset:
+    """Return the images of two data sets with the same classes; above `memory` bytes they are memory-mapped.
+
+    Raises:
+        DatasetError: if there is no room for the temporary file.
+    """
+    shape = (len(first) + len(second), *first.images.shape[1:])
+    parts = (part for images in (first.images, second.images) for part in batches(images, shape))
+    labels = np.concatenate([first.labels, second.labels])
+    return Dataset(stored(parts, shape, memory), labels, first.classes, first.names + second.names)
 
 
 def split(dataset: Dataset, fraction: float, *, seed: int = 0) -> tuple[Dataset, Dataset]:

@@ -40,8 +40,9 @@ def list_folder(folder: Path, *, links_out: bool = False) -> Listing:
     if parts:
         notes += [f"{name} is no split, so it is not read" for name in _folders(folder) if _part(name) is None]
         layout = "splits " + ", ".join(sorted({top.name for top, _ in parts})) + " with a folder per class"
-        return Listing(layout, tuple(files), tuple(skipped), tuple(notes))
-    return Listing("a folder per class", tuple(files), tuple(skipped), tuple(notes))
+    else:
+        layout = "a folder per class"
+    return Listing(folder, layout, tuple(files), tuple(skipped), tuple(notes))
 
 
 def _part(name: str) -> Part | None:

@@ -59,13 +59,25 @@ class Listing:
     """The files of a source.
 
     Attributes:
+        source: the folder or table.
         layout: what was recognised, in words.
         files: in the order of their names.
         skipped: what was named as an image and cannot be one.
         notes: what else there is to say, a sentence each.
     """
 
+    source: Path
     layout: str
     files: tuple[File, ...]
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_table(self) -> bool:
+        """Whether a table names the files."""
+        return not self.source.is_dir()
+
+    @property
+    def name(self) -> str:
+        """What the data is called."""
+        return self.source.stem if self.is_table else self.source.resolve().name

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from visionbus.vision.datasets.array_sources import FASHION_MNIST, Source
+from visionbus.vision.datasets.checks import Checks
 from visionbus.vision.datasets.dataset import Dataset
 from visionbus.vision.datasets.fashion import fashion_mnist
 from visionbus.vision.datasets.folders import list_folder
+from visionbus.vision.datasets.holdout import Holdout
 from visionbus.vision.datasets.listing import Skipped
 from visionbus.vision.datasets.opened import TrainingData
-from visionbus.vision.datasets.opening import FASHION_MNIST, Checks, Holdout, Source, open_data
+from visionbus.vision.datasets.opening import open_data
 from visionbus.vision.errors import DatasetError
 from visionbus.vision.images import Input
 from visionbus.vision.model import Model

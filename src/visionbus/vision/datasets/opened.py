@@ -1,5 +1,6 @@
 """The data of a training, opened: its splits, and what was found on the way."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -52,41 +53,58 @@ class TrainingData:
         return next((part for part, dataset in reversed(self.parts.items()) if len(dataset)), "train")
 
 
-def divided(data: TrainingData, sizes: dict[Part, int], marks: Digests, *, keep_leaks: bool) -> TrainingData:
-    """Divide `data.train`, which holds all images, into splits, and check these for leaks.
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The images of one split before they are checked for leaks.
+
+    Attributes:
+        dataset: the images.
+        marks: the digest of each, uint8 [image, 16].
+    """
+
+    dataset: Dataset
+    marks: Digests
+
+
+def divided(data: TrainingData, parts: Mapping[Part, Split], *, keep_leaks: bool, memory: int) -> TrainingData:
+    """Divide data into splits, after these were checked for leaks.
 
     Args:
-        data: all images are in `train`, those of training first, then those of validation, then those of test.
-        sizes: how many images each split has.
-        marks: the digest of each image, uint8 [image, 16].
+        data: what is known of it but for the splits.
+        parts: the splits, of which those without images count as none.
         keep_leaks: whether images stay in validation and test that should not measure anything.
+        memory: a split that loses images is copied; above this many bytes it is memory-mapped.
     """
-    whole = data.train
-    owner = [part for part in PARTS for _ in range(sizes.get(part, 0))]
-    names = whole.names or tuple(f"image {number}" for number in range(len(whole)))
-    places = [
-        Place(part, whole.classes[label], name)
-        for part, label, name in zip(owner, whole.labels.tolist(), names, strict=True)
-    ]
-    leaks, copies = find_leaks(marks, places)
+    parts = {part: parts[part] for part in PARTS if part == "train" or (part in parts and len(parts[part].dataset))}
+    leaks, copies = find_leaks(np.concatenate([split.marks for split in parts.values()]), _places(parts))
     out = [] if keep_leaks else kept_out(leaks)
     notes = [f"{copies} images are copies within one split and class"] if copies else []
     notes += [f"{len(out)} images are kept out of validation and test, since they leak"] if out else []
-    ends = np.cumsum([0, *(sizes.get(part, 0) for part in PARTS)])
-    parts = {part: _part(whole, ends[n], ends[n + 1], out) for n, part in enumerate(PARTS)}
+    left: dict[Part, Dataset] = {}
+    start = 0
+    for part, split in parts.items():
+        left[part] = _without(split.dataset, [index - start for index in out], memory)
+        start += len(split.dataset)
     return replace(
         data,
-        train=parts["train"],
-        validation=parts["validation"] if sizes.get("validation") else None,
-        test=parts["test"] if sizes.get("test") else None,
-        trainval=_part(whole, 0, ends[2], []),
+        train=left["train"],
+        validation=left.get("validation"),
+        test=left.get("test"),
         leaks=tuple(leak for leak, _ in leaks),
         notes=(*data.notes, *notes),
     )
 
 
-def _part(whole: Dataset, start: int, end: int, out: list[int]) -> Dataset:
-    """Return some consecutive images as a view, which takes no memory; or without those in `out`, copied."""
-    lost = [index - start for index in out if start <= index < end]
-    part = Dataset(whole.images[start:end], whole.labels[start:end], whole.classes, whole.names[start:end])
-    return part.subset(np.delete(np.arange(end - start), lost)) if lost else part
+def _places(parts: Mapping[Part, Split]) -> list[Place]:
+    """Return where each image is, those of the first split first."""
+    return [
+        Place(part, split.dataset.classes[label], name)
+        for part, split in parts.items()
+        for label, name in zip(split.dataset.labels.tolist(), split.dataset.names, strict=True)
+    ]
+
+
+def _without(dataset: Dataset, out: list[int], memory: int) -> Dataset:
+    """Return a data set without some images; indices beyond its ends are those of other splits."""
+    lost = [index for index in out if 0 <= index < len(dataset)]
+    return dataset.subset(np.delete(np.arange(len(dataset)), lost), memory=memory) if lost else dataset

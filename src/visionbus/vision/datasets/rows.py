@@ -1,18 +1,58 @@
-"""Collects images whose number is not known beforehand, in memory or in a temporary file."""
+"""Puts images into one array, in memory or memory-mapped from a temporary file."""
 
+import math
 import tempfile
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from visionbus.vision.errors import DatasetError
 
+_BATCH = 2**24  # values that are copied or converted at once
+
+
+def batches(array: npt.NDArray[Any], shape: tuple[int, ...]) -> Iterator[npt.NDArray[Any]]:
+    """Yield consecutive parts of an array of images, or of their indices, for images of `shape` [image, ...]."""
+    step = max(_BATCH // max(math.prod(shape[1:]), 1), 1)
+    return (array[start : start + step] for start in range(0, len(array), step))
+
+
+def stored(parts: Iterable[npt.NDArray[np.uint8]], shape: tuple[int, ...], memory: int | None) -> npt.NDArray[np.uint8]:
+    """Return consecutive parts as one array.
+
+    Args:
+        parts: uint8 [image, height, width, channel], consecutive.
+        shape: of all of them together.
+        memory: above this many bytes, the array is memory-mapped from an unnamed file, and read-only; None for never.
+
+    Raises:
+        DatasetError: if there is no room for the file.
+    """
+    if memory is None or math.prod(shape) <= memory:
+        images, start = np.empty(shape, np.uint8), 0
+        for part in parts:
+            images[start : start + len(part)] = part
+            start += len(part)
+        return images
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.writelines(np.ascontiguousarray(part).data for part in parts)
+            file.flush()
+            return np.memmap(file, np.uint8, "r", shape=shape)
+    except OSError as error:
+        raise _no_room(error) from error
+
+
+def _no_room(error: OSError) -> DatasetError:
+    return DatasetError(f"no room for the images ({error.strerror}): free some, or name another TMPDIR")
+
 
 class Rows:
-    """Images of one shape, appended one by one; above a limit they are memory-mapped from an unnamed file."""
+    """Images of one shape, appended one by one, as many as come; above a limit they are memory-mapped."""
 
     def __init__(self, memory: int) -> None:
         """Keep up to `memory` bytes in memory."""
@@ -52,9 +92,7 @@ class Rows:
             self._file = self._file or self._ending.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 (the stack closes it)
             self._file.writelines(pixels.data for pixels in self._kept)
         except OSError as error:
-            raise DatasetError(
-                f"no room for the images ({error.strerror}): free some, or name another TMPDIR"
-            ) from error
+            raise _no_room(error) from error
         self._kept.clear()
 
     def finish(self) -> npt.NDArray[np.uint8]:

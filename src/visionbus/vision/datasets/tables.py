@@ -3,8 +3,8 @@
 import csv
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TextIO
@@ -17,6 +17,7 @@ from visionbus.vision.files import open_regular
 _MAX_LINE = 2**20  # characters
 _MAX_BYTES = 2**30
 _SAMPLE = 20
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 _GUESSES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img", "id"),
@@ -53,25 +54,47 @@ def list_table(table: Path, columns: Columns | None = None, *, links_out: bool =
     """
     columns = columns or Columns()
     folder = columns.folder or table.parent
-    parquet = table.suffix.lower() == ".parquet"
-    header, rows = _parquet(table) if parquet else _csv(table)
-    places = {kind: _place(header, kind, getattr(columns, kind), table) for kind in _GUESSES}
-    files: list[File] = []
-    skipped: list[Skipped] = []
-    root = Path(os.path.realpath(folder))
-    for number, row in enumerate(rows, start=1 if parquet else 2):
-        found = _file(row, places, folder, root, links_out=links_out)
-        if isinstance(found, File):
-            files.append(found)
-        else:
-            skipped.append(Skipped(f"row {number}: {found.name}", found.reason))
+    kind, start = "CSV", 2
+    if table.suffix.lower() == ".parquet":
+        (header, rows), kind, start = _parquet(table), "Parquet", 1
+    else:
+        header, rows = _csv(table)
+        if _is_headless(header, columns, folder):
+            header, rows, kind, start = ["column 1", "column 2"], [header, *rows], "CSV without a header,", 1
+            columns = replace(columns, path=header[0], label=header[1])
+    places = {meaning: _place(header, meaning, getattr(columns, meaning), table) for meaning in _GUESSES}
+    files, skipped = _files(enumerate(rows, start), places, folder, links_out=links_out)
     if not files:
         first = f"; {skipped[0].name}: {skipped[0].reason}" if skipped else ""
         raise DatasetError(
             f"{table} names no image that can be used{first}: give the folder that its paths start from with --images"
         )
-    named = ", ".join(f"{kind} in {header[place]!r}" for kind, place in places.items() if place is not None)
-    return Listing(f"{'Parquet' if parquet else 'CSV'} with {named}", tuple(files), tuple(skipped))
+    named = ", ".join(f"{meaning} in {header[place]!r}" for meaning, place in places.items() if place is not None)
+    return Listing(table, f"{kind} with {named}", tuple(files), tuple(skipped))
+
+
+def _is_headless(first: Sequence[str], columns: Columns, folder: Path) -> bool:
+    """Return whether the first row is an image's already: no column is named, and its first cell names a file."""
+    if columns != Columns(folder=columns.folder) or len(first) < 2:
+        return False
+    name = first[0].strip()
+    return Path(name).suffix.lower() in _SUFFIXES or (folder / name).is_file()
+
+
+def _files(
+    rows: Iterable[tuple[int, Row]], places: Mapping[str, int | None], folder: Path, *, links_out: bool
+) -> tuple[list[File], list[Skipped]]:
+    """Return the images that numbered rows name, and what cannot be used."""
+    files: list[File] = []
+    skipped: list[Skipped] = []
+    root = Path(os.path.realpath(folder))
+    for number, row in rows:
+        found = _file(row, places, folder, root, links_out=links_out)
+        if isinstance(found, File):
+            files.append(found)
+        else:
+            skipped.append(Skipped(f"row {number}: {found.name}", found.reason))
+    return files, skipped
 
 
 def _place(header: Sequence[str], kind: str, given: str | None, table: Path) -> int | None:
@@ -118,7 +141,7 @@ def _text(cell: object) -> str:
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
 
 
-def _csv(table: Path) -> tuple[list[str], list[list[str]]]:
+def _csv(table: Path) -> tuple[list[str], Iterable[Row]]:
     try:
         with open_regular(table) as binary:
             size = os.fstat(binary.fileno()).st_size
@@ -149,7 +172,7 @@ def _lines(file: TextIO, table: Path) -> Iterator[str]:
         yield line
 
 
-def _parquet(table: Path) -> tuple[list[str], Iterator[Row]]:
+def _parquet(table: Path) -> tuple[list[str], Iterable[Row]]:
     try:
         from pyarrow import ArrowException, parquet  # noqa: PLC0415 (an extra)
     except ImportError as error:

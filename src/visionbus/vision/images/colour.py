@@ -1,6 +1,7 @@
 """Converts every kind of pixel to plain greyscale or RGB."""
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from visionbus.vision.errors import ImageError
@@ -26,6 +27,13 @@ def plain(image: Image.Image, mode: Mode) -> Image.Image:
     if image.mode in _ALPHA or "transparency" in image.info:
         image = _over_white(image)
     return image if image.mode == mode else image.convert(mode)
+
+
+def over_white(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Composite images, uint8 [image, height, width, 4], the last channel alpha, over white; return uint8 [..., 3]."""
+    count, height, width, _ = pixels.shape
+    column = Image.fromarray(np.ascontiguousarray(pixels).reshape(count * height, width, 4))
+    return np.asarray(_over_white(column)).reshape(count, height, width, 3)
 
 
 def _scaled(image: Image.Image) -> Image.Image:

@@ -30,6 +30,8 @@ FORMATS: Mapping[str, Callable[[BytesIO], ImageFile]] = MappingProxyType(
     }
 )
 
+# The second byte of a JPEG's markers before a scan: frames, tables, what applications add (EXIF is one), comments.
+_SEGMENTS = frozenset({0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE})
 _MAX_PIXELS = 89_478_485  # above this Pillow warns
 _warnings_lock = threading.Lock()
 
@@ -134,8 +136,9 @@ def _complete(data: bytes, name: str) -> bool:
     """Return whether the end of the file is there, for formats whose decoder does not look for it."""
     if name == "PNG":
         return data.endswith(b"IEND\xae\x42\x60\x82") or b"IEND\xae\x42\x60\x82" in data
-    if name == "JPEG":  # the end marker cannot occur within a scan
-        return b"\xff\xd9" in data[max(data.rfind(b"\xff\xda"), 0) :]
+    if name == "JPEG":  # the end marker cannot occur within a scan, so no scan begins behind the last one
+        end = data.rfind(b"\xff\xd9")
+        return end >= 0 and data.find(b"\xff\xda", end) < 0
     if name == "WebP":
         return len(data) >= 8 + int.from_bytes(data[4:8], "little")
     if name == "GIF":
@@ -145,8 +148,19 @@ def _complete(data: bytes, name: str) -> bool:
 
 def _open(data: bytes, name: str) -> ImageFile:
     """Parse the header, suppressing warnings only for files that may cause some: it takes a lock."""
-    noisy = name in {"TIFF", "GIF"} or (b"acTL" if name == "PNG" else b"Exif") in data
+    sign = b"acTL" if name == "PNG" else b"Exif"
+    noisy = name in {"TIFF", "GIF"} or data.find(sign, 0, _header_size(data) if name == "JPEG" else None) >= 0
     if not noisy:
         return FORMATS[name](BytesIO(data))
     with quiet():
         return FORMATS[name](BytesIO(data))
+
+
+def _header_size(data: bytes) -> int:
+    """Return where a JPEG's first scan begins; its whole length unless it is made as the standard says (ITU-T T.81)."""
+    place = 2
+    while (kind := data[place : place + 2]) != b"\xff\xda":
+        if len(kind) < 2 or kind[0] != 0xFF or kind[1] not in _SEGMENTS:
+            return len(data)
+        place += 2 + int.from_bytes(data[place + 2 : place + 4])
+    return place

@@ -1,0 +1,84 @@
+"""Opens arrays: brings them into one shape, and divides them."""
+
+from collections.abc import Sequence
+
+from visionbus.vision.datasets.array_sources import Arrays
+from visionbus.vision.datasets.arrays import classes_of, images_from, indices, label_names
+from visionbus.vision.datasets.checks import Checks
+from visionbus.vision.datasets.dataset import Dataset, joined
+from visionbus.vision.datasets.holdout import Holdout
+from visionbus.vision.datasets.leaks import digests
+from visionbus.vision.datasets.listing import PARTS, Part
+from visionbus.vision.datasets.opened import Split, TrainingData, divided
+from visionbus.vision.errors import DatasetError
+from visionbus.vision.images import Input
+
+
+def open_arrays(
+    found: Arrays, classes: Sequence[str] | None, *, holdout: Holdout, checks: Checks, memory: int
+) -> TrainingData:
+    """Bring arrays into one shape and order, and divide them into splits.
+
+    An array that need not be converted or put into another order is taken as it is, without a copy.
+
+    Args:
+        found: the arrays.
+        classes: the names of the classes and their order; by default those found.
+        holdout: the validation split that is made where none is given.
+        checks: what is let pass.
+        memory: what has to be copied and takes more bytes than this is memory-mapped from a temporary file.
+
+    Raises:
+        DatasetError: as `open_data` does.
+    """
+    parts, notes = _datasets(found, classes, memory)
+    parts, trainval, said = _with_validation(parts, holdout, memory)
+    height, width, channels = trainval.images.shape[1:]
+    data = TrainingData(
+        found.name,
+        Input(height, width, "L" if channels == 1 else "RGB"),
+        trainval,
+        trainval=trainval,
+        layout=found.layout,
+        notes=(*notes, *said),
+        held_out="validation" in parts and "validation" not in found.parts,
+    )
+    splits = {part: Split(dataset, digests(dataset.images)) for part, dataset in parts.items()}
+    return divided(data, splits, keep_leaks=checks.keep_leaks, memory=memory)
+
+
+def _datasets(found: Arrays, classes: Sequence[str] | None, memory: int) -> tuple[dict[Part, Dataset], list[str]]:
+    """Return each split as a data set, all of one shape and with the same classes, and notes."""
+    notes, images, labels = list(found.notes), {}, {}
+    for part in (part for part in PARTS if part in found.parts):
+        pixels, marks = found.parts[part]
+        images[part], said = images_from(pixels, f"{found.name} ({part} images)", memory)
+        labels[part] = label_names(marks, len(images[part]), f"{found.name} ({part} labels)")
+        notes += said
+    if len({array.shape[1:] for array in images.values()}) > 1:
+        raise DatasetError(
+            f"{found.name} has splits of different shapes: {', '.join(str(a.shape) for a in images.values())}"
+        )
+    named = found.classes if classes is None else classes
+    known = classes_of([label for part in labels.values() for label in part], named, found.name)
+    parts = {}
+    for part, array in images.items():
+        names = (part == "train" and found.names) or tuple(f"image {number}" for number in range(len(array)))
+        parts[part] = Dataset(array, indices(labels[part], known, named=named is not None), known, names)
+    return parts, notes
+
+
+def _with_validation(
+    parts: dict[Part, Dataset], holdout: Holdout, memory: int
+) -> tuple[dict[Part, Dataset], Dataset, list[str]]:
+    """Hold out a validation split if none is given; return training and validation together, too."""
+    train = parts["train"]
+    if not holdout.wanted(parts):
+        return parts, joined(train, parts["validation"], memory) if "validation" in parts else train, []
+    order, held, said = holdout.choose(train.labels)
+    if not held:
+        return parts, train, said
+    whole = train.subset(order, memory=memory)
+    border = len(train) - held
+    made: dict[Part, Dataset] = {"train": whole.subset(slice(border)), "validation": whole.subset(slice(border, None))}
+    return {**parts, **made}, whole, said
