@@ -1,24 +1,39 @@
 # visionbus: `make` alone lists what there is to do.
 PYTHON ?= python3
 ARGS ?=
+OUT ?= model.onnx
+MODEL ?= model.onnx
 export PYTHONUNBUFFERED = 1
 PY = .venv/bin/python
 INSTALL = $(PYTHON) scripts/install.py
 
-.PHONY: help demo test check lint bench constraints clean
+.PHONY: help demo train serve test check lint bench constraints clean
 
 help:
 	@echo "make demo         the whole system classifies 10,000 images, and every answer is checked"
+	@echo "make train        a model of your own: make train DATA=~/photos [OUT=model.onnx]"
+	@echo "make serve        the system with it: make serve MODEL=model.onnx IMAGES=~/more-photos"
 	@echo "make test         the whole test suite"
 	@echo "make check        format, lint, types, import contracts, spelling, quick tests: under a minute"
 	@echo "make bench        the benchmarks, one after another"
 	@echo "make constraints  renew the pinned versions in constraints.txt"
 	@echo "make clean        remove everything that these made"
-	@echo "Options: PYTHON=/path/to/python3, ARGS='...' for demo and test"
+	@echo "Options: PYTHON=/path/to/python3, ARGS='...' for demo, train, serve and test"
 
 demo:
 	@$(INSTALL) demo
 	@$(PY) -m visionbus demo $(ARGS)
+
+train:
+	@test -n "$(DATA)" || { echo "name your images: make train DATA=~/photos (a folder with a folder per class, a table, arrays: docs/data.md)"; exit 2; }
+	@$(INSTALL) train
+	@$(PY) -m visionbus train "$(DATA:~/%=$(HOME)/%)" -o "$(OUT)" $(ARGS)
+	@echo "next: make serve MODEL=$(OUT) IMAGES=/folder/of/more/images"
+
+serve:
+	@test -n "$(IMAGES)" || { echo "name the images: make serve MODEL=model.onnx IMAGES=~/more-photos"; exit 2; }
+	@$(INSTALL) demo
+	@$(PY) -m visionbus demo --model "$(MODEL)" "$(IMAGES:~/%=$(HOME)/%)" $(ARGS)
 
 test:
 	@$(INSTALL) test

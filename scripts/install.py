@@ -13,6 +13,8 @@ import fcntl
 import hashlib
 import importlib.util
 import subprocess
+import tempfile
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,11 +22,18 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 CONSTRAINTS = ROOT / "constraints.txt"
 UV = ROOT / "scripts" / "uv.py"
+TORCH = (2, 7)  # the least that does
+SIZE = (
+    "on Linux about 3.3 GB to download and 6 GB on disk, as CUDA is in it; elsewhere a tenth of that.\n"
+    "Without an NVIDIA GPU, UV_TORCH_BACKEND=cpu before `make` takes the small one of pytorch.org instead (0.2 GB)"
+)
 PROFILES = {  # what each needs: pairs of a flag and its value
     "demo": [],
+    "train": ["--extra", "train", "--extra", "pretrained", "--extra", "parquet"],
     "bench": ["--extra", "kafka", "--extra", "pubsub", "--extra", "brokers", "--group", "bench"],
     "test": [
-        *("--extra", "brokers", "--extra", "kafka", "--extra", "parquet", "--extra", "pubsub", "--extra", "train"),
+        *("--extra", "brokers", "--extra", "kafka", "--extra", "parquet", "--extra", "pretrained"),
+        *("--extra", "pubsub", "--extra", "train"),
         *("--group", "dev"),
     ],
 }
@@ -43,7 +52,8 @@ def main() -> None:
             return
         print(f"installing into {VENV} what `make {profile}` needs", flush=True)
         _make_venv()
-        _install(profile)
+        without = _torch_of_ones_own() if profile == "train" else ()
+        _install(profile, without)
         _stamp(profile).write_text(_state())
 
 
@@ -83,18 +93,44 @@ def _make_venv() -> None:
     _run(sys.executable, "-m", "venv", "--clear", VENV)
 
 
-def _install(profile: str) -> None:
+def _torch_of_ones_own() -> tuple[str, ...]:
+    """Find a torch that is there, in .venv or in the Python that runs this, and name what is then not to be installed.
+
+    Where there is none, say what its download will take.
+    """
+    (packages,) = VENV.glob("lib/python3*/site-packages")
+    same = packages.parent.name == f"python3.{sys.version_info.minor}"
+    found = _torch([str(packages)]) or (_torch(sys.path) if same else None)
+    if found is None or tuple(map(int, found.version.split(".")[:2])) < TORCH:
+        print(f"torch comes with it: {SIZE}", flush=True)
+        return ()
+    place = Path(str(found.locate_file("")))
+    print(f"the torch {found.version} in {place} is used", flush=True)
+    if place != packages:
+        (packages / "torch-of-ones-own.pth").write_text(f"{place}\n")  # behind what is in .venv itself
+    pinned = dict(line.split()[0].split("==") for line in CONSTRAINTS.read_text().splitlines())["torch"]
+    return ("torch",) if found.version.partition("+")[0] == pinned else ("torch", "torchvision", "timm")
+
+
+def _torch(path: list[str]) -> Distribution | None:
+    return next(iter(distributions(name="torch", path=path)), None)
+
+
+def _install(profile: str, without: tuple[str, ...] = ()) -> None:
     """Install the project's dependencies, then the project itself where it is not: what runs meanwhile goes on."""
     _run(PYTHON, "-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, "uv")
     uv: list[str | Path] = [PYTHON, UV, "pip", "install", "--python", PYTHON, "--constraint", CONSTRAINTS]
-    commands = [[*uv, "--requirements", "pyproject.toml", *PROFILES[profile]]]
-    if not any(_is_installed(one) for one in PROFILES):
-        commands.append([*uv, "--build-constraints", CONSTRAINTS, "--no-deps", "--editable", "."])
-    for command in commands:
-        if subprocess.run(command, cwd=ROOT, check=False).returncode:
-            print("uv failed; pip does it instead, more slowly", flush=True)
-            _install_by_pip(profile)
-            return
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as overrides:
+        overrides.writelines(f"{name} ; python_version < '3'\n" for name in without)  # never: so it is left out
+        overrides.flush()
+        commands = [[*uv, "--overrides", overrides.name, "--requirements", "pyproject.toml", *PROFILES[profile]]]
+        if not any(_is_installed(one) for one in PROFILES):
+            commands.append([*uv, "--build-constraints", CONSTRAINTS, "--no-deps", "--editable", "."])
+        for command in commands:
+            if subprocess.run(command, cwd=ROOT, check=False).returncode:
+                print("uv failed; pip does it instead, more slowly", flush=True)
+                _install_by_pip(profile)
+                return
 
 
 def _install_by_pip(profile: str) -> None:
