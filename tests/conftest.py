@@ -46,6 +46,14 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.xdist_group(group))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def decoded_images(tmp_path_factory):
+    """Keep what tests decode, in this process and in others, away from the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VISIONBUS_PIXELS", str(tmp_path_factory.mktemp("pixels")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def logging_as_it_was():
     """Undo what a command that runs in this process sets: other tests read what is logged."""

@@ -8,7 +8,6 @@ from PIL import Image
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
     """Two classes with dirt: a broken file, a leak, a name of two lines."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(0)
     for part, count in (("train", 12), ("val", 3)):

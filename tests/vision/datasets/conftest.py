@@ -15,10 +15,10 @@ def idx(array):
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory, monkeypatch):
-    """Keep what is decoded away from the user's own cache."""
-    folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    return folder / "visionbus" / "pixels"
+    """A cache of decoded images for each test."""
+    folder = tmp_path_factory.mktemp("pixels")
+    monkeypatch.setenv("VISIONBUS_PIXELS", str(folder))
+    return folder
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -13,16 +14,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from visionbus.cache import cache_folder
 from visionbus.vision.datasets import pixel_cache
 from visionbus.vision.datasets.leaks import Digests, digest
 from visionbus.vision.datasets.pixel_cache import RECORD, Known, Records
 from visionbus.vision.errors import DatasetError, ImageError
-from visionbus.vision.files import read_limited, replacing
+from visionbus.vision.files import read_limited
 from visionbus.vision.images import Input, load
 from visionbus.vision.images.formats import LIMITS
 
-_TASK = 8  # files in one task of a thread
+_TASK = 8  # files in one task of a thread, if they are small
+_TASK_BYTES = 2**20  # of pixels in one task, if it has more than one file
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -32,7 +33,8 @@ class Decoding:
     """How files are decoded, and where the result is kept.
 
     Attributes:
-        cache: the folder of the cache; by default `pixels` in the cache of visionbus.
+        cache: the folder of the cache; by default the one that the environment variable VISIONBUS_PIXELS names, or
+            `pixels` in the cache of visionbus.
         memory: arrays above this many bytes are memory-mapped from the cache; smaller ones are in memory.
         threads: how many files are decoded at once; by default one per core.
         progress: called with how many files are done, and how many there are.
@@ -69,22 +71,22 @@ def decode(paths: Sequence[Path], spec: Input, decoding: Decoding) -> Decoded:
     Raises:
         DatasetError: if the array is larger than `decoding.memory` and the cache cannot be written.
     """
-    cache = decoding.cache or cache_folder("pixels")
+    cache = decoding.cache or pixel_cache.folder()
     place = pixel_cache.place_for(cache, spec)
-    known = pixel_cache.load_known(place, spec.shape)
+    entries = pixel_cache.load_entries(place, spec.shape)
     stats = np.stack([pixel_cache.stat_of(path) for path in paths]) if paths else np.zeros((0, 5), np.int64)
-    if entry := known.same_files(stats):
+    if entry := pixel_cache.same_files(entries, stats):
         pixel_cache.touch(entry)
         small = entry.rows.nbytes <= decoding.memory
         return _decoded(np.array(entry.rows) if small else entry.rows, entry.records, entry.reasons)
+    pixel_cache.remove_unused(cache)
+    found = _results(paths, stats, spec, pixel_cache.known_rows(entries), decoding)
+    store = _to_disk if len(paths) * math.prod(spec.shape) > decoding.memory else _to_memory
     name = hashlib.sha256("\0".join(map(str, paths)).encode("utf-8", "surrogateescape") + stats.tobytes())
     target = place / f"{name.hexdigest()[:32]}.pixels"
-    found = _results(paths, stats, spec, known, decoding)
-    if len(paths) * int(np.prod(spec.shape)) > decoding.memory:
-        decoded = _to_disk(found, len(paths), spec, target)
-    else:
-        decoded = _to_memory(found, len(paths), spec, target)
-    pixel_cache.remove_unused(cache)
+    decoded = store(found, len(paths), spec, target)
+    if not decoded.note:
+        pixel_cache.remove_superseded(entries, target, spec.shape)
     return decoded
 
 
@@ -101,7 +103,8 @@ def _results(
     paths: Sequence[Path], stats: npt.NDArray[np.int64], spec: Input, known: Known, decoding: Decoding
 ) -> Iterator[_Result]:
     """Yield what becomes of each file, in order; threads work ahead, but not far."""
-    work = iter([slice(start, start + _TASK) for start in range(0, len(paths), _TASK)])
+    size = min(max(_TASK_BYTES // math.prod(spec.shape), 1), _TASK)
+    work = iter([slice(start, start + size) for start in range(0, len(paths), size)])
     threads = decoding.threads or _cores()
     done = 0
 
@@ -171,8 +174,7 @@ def _to_memory(results: Iterator[_Result], count: int, spec: Input, target: Path
     images = images[: count - len(reasons)]
     note = ""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as temporary, temporary.open("wb") as file:
+        with pixel_cache.writing(target) as file:
             file.write(images.data)
             pixel_cache.write_end(file, len(images), records, reasons)
     except OSError as error:
@@ -181,26 +183,27 @@ def _to_memory(results: Iterator[_Result], count: int, spec: Input, target: Path
 
 
 def _to_disk(results: Iterator[_Result], count: int, spec: Input, target: Path) -> Decoded:
-    needed = count * int(np.prod(spec.shape))
+    needed = count * math.prod(spec.shape)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if (free := shutil.disk_usage(target.parent).free) < needed:
             raise _no_room(target, needed, f"{free} are free")
-        with replacing(target) as temporary, temporary.open("wb") as file:
+        with pixel_cache.writing(target) as file:
             records, reasons = _collect(results, count, lambda _row, pixels: file.write(pixels.tobytes()))
             pixel_cache.write_end(file, count - len(reasons), records, reasons)
+            file.flush()
+            images = pixel_cache.mapped(file, count - len(reasons), spec.shape)
     except OSError as error:
         raise _no_room(target, needed, str(error.strerror)) from error
     finally:
         results.close()  # type: ignore[attr-defined]  # a generator
-    entry = next(one for one in pixel_cache.load_known(target.parent, spec.shape).entries if one.path == target)
-    return _decoded(entry.rows, records, reasons)
+    return _decoded(images, records, reasons)
 
 
 def _no_room(target: Path, needed: int, reason: str) -> DatasetError:
     return DatasetError(
         f"the decoded images take {needed} bytes in {target.parent} ({reason}): free some space, or name another "
-        "folder in XDG_CACHE_HOME"
+        f"folder in {pixel_cache.FOLDER_VARIABLE}"
     )
 
 
