@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,11 @@ from visionbus.cli.options import allow_broken_option, json_option, verbose_opti
 from visionbus.cli.output import one_line, print_json
 
 if TYPE_CHECKING:
-    from visionbus.vision.datasets import Checks, Columns, Dataset, Holdout, TrainingData
+    from collections.abc import Callable
+
+    from visionbus.vision.datasets import Checks, Columns, Dataset, Holdout, Leak, TrainingData
+
+_MOST = 20  # classes and sheets that are named; --json names all
 
 
 @click.group(cls=HintingGroup)
@@ -27,18 +32,38 @@ def data() -> None:
     """  # noqa: D301 (click reads \b)
 
 
+def _table_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say how a table is read; the command gets their values as `columns`."""
+
+    @click.option("--path-column", metavar="NAME", show_default="guessed", help="The table's column of paths.")
+    @click.option("--label-column", metavar="NAME", show_default="guessed", help="The table's column of classes.")
+    @click.option("--split-column", metavar="NAME", show_default="guessed", help="The table's column of splits.")
+    @click.option(
+        "--images",
+        metavar="FOLDER",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        show_default="the table's folder",
+        help="The folder that the table's paths start from.",
+    )
+    @wraps(command)
+    def with_columns(
+        *,
+        path_column: str | None,
+        label_column: str | None,
+        split_column: str | None,
+        images: Path | None,
+        **others: object,
+    ) -> None:
+        from visionbus.vision.datasets import Columns  # noqa: PLC0415 (--help does not wait for numpy)
+
+        command(columns=Columns(path_column, label_column, split_column, images), **others)
+
+    return with_columns
+
+
 @data.command(short_help="Say what is in the data, what is broken, and what leaks.")
 @click.argument("source", metavar="DATA")
-@click.option("--path-column", metavar="NAME", show_default="guessed", help="The table's column of paths.")
-@click.option("--label-column", metavar="NAME", show_default="guessed", help="The table's column of classes.")
-@click.option("--split-column", metavar="NAME", show_default="guessed", help="The table's column of splits.")
-@click.option(
-    "--images",
-    metavar="FOLDER",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    show_default="the table's folder",
-    help="The folder that the table's paths start from.",
-)
+@_table_options
 @allow_broken_option
 @click.option("--keep-leaks", is_flag=True, help="Leave images that leak in validation and test.")
 @click.option("--outside", is_flag=True, help="Read files outside of DATA's folder, too, where links lead there.")
@@ -52,13 +77,10 @@ def data() -> None:
 )
 @json_option
 @verbose_option
-def check(  # noqa: PLR0913 (an argument per option)
+def check(
     *,
     source: str,
-    path_column: str | None,
-    label_column: str | None,
-    split_column: str | None,
-    images: Path | None,
+    columns: Columns,
     allow_broken: float,
     keep_leaks: bool,
     outside: bool,
@@ -77,17 +99,10 @@ def check(  # noqa: PLR0913 (an argument per option)
       visionbus data check labels.csv --images ~/photos --label-column species
       visionbus data check fashion-mnist --json
     """  # noqa: D301 (click reads \b)
-    from visionbus.vision.datasets import Checks, Columns, Holdout  # noqa: PLC0415 (--help does not wait for numpy)
-    from visionbus.vision.datasets.contact import write_sheets  # noqa: PLC0415 (the same)
+    from visionbus.vision.datasets import Checks, Holdout  # noqa: PLC0415 (--help does not wait for numpy)
 
-    columns = Columns(path_column, label_column, split_column, images)
     found = _open(source, columns, Checks(allow_broken, keep_leaks, outside), Holdout(seed=seed))
-    written = list(write_sheets(found.trainval or found.train, sheets or Path(f"{found.name}-sheets")))
-    if as_json:
-        print_json(_document(found) | {"sheets": [str(path) for path in written]})
-        return
-    for line in (*_lines(found), *(f"sheet {path}" for path in written)):
-        click.echo(one_line(line))
+    _print(found, sheets or Path(f"{found.name}-sheets"), as_json=as_json)
 
 
 def _open(source: str, columns: Columns, checks: Checks, holdout: Holdout) -> TrainingData:
@@ -103,6 +118,21 @@ def _open(source: str, columns: Columns, checks: Checks, holdout: Holdout) -> Tr
 
         decoding = Decoding(progress=advance)
         return open_data(source, columns=columns, holdout=holdout, checks=checks, decoding=decoding)
+
+
+def _print(found: TrainingData, folder: Path, *, as_json: bool) -> None:
+    """Write the contact sheets, and say all that was found."""
+    from visionbus.vision.datasets.contact import write_sheets  # noqa: PLC0415 (--help does not wait for numpy)
+
+    sheets = [str(path) for path in write_sheets(found.trainval or found.train, folder)]
+    if as_json:
+        print_json(_document(found) | {"sheets": sheets})
+        return
+    lines = [*_lines(found), *(f"sheet {path}" for path in sheets[:_MOST])]
+    if len(sheets) > _MOST:
+        lines.append(f"and {len(sheets) - _MOST} more sheets in {folder}")
+    for line in lines:
+        click.echo(one_line(line))
 
 
 def _document(found: TrainingData) -> dict[str, object]:
@@ -130,24 +160,32 @@ def _counts(dataset: Dataset) -> list[int]:
 def _lines(found: TrainingData) -> list[str]:
     """Say one fact a line."""
     spec = found.input
-    lines = [f"data {found.name}: {found.layout}"]
-    lines.append(f"input {spec.height} x {spec.width} {spec.mode} {spec.fit}")
-    for part, dataset in found.parts.items():
-        counts = _counts(dataset)
-        each = ", ".join(f"{name} {count}" for name, count in zip(dataset.classes, counts, strict=True))
-        lines.append(f"{part} {len(dataset)} images: {each}")
-        lines += [
-            f"note: {name!r} has one image in {part}"
-            for name, count in zip(dataset.classes, counts, strict=True)
-            if count == 1
-        ]
-    lines += [f"note: {note}" for note in found.notes]
-    lines += [f"skipped {one.name}: {one.reason}" for one in found.skipped]
-    for leak in found.leaks:
-        kind = " and ".join(
-            word for word, is_so in (("splits", leak.across_splits), ("labels", leak.across_labels)) if is_so
-        )
-        lines.append(
-            f"same pixels in different {kind}: " + ", ".join(f"{p.name} ({p.part}, {p.label})" for p in leak.places)
-        )
-    return [*lines, f"skipped {len(found.skipped)} files, found {len(found.leaks)} leaks"]
+    return [
+        f"data {found.name}: {found.layout}",
+        f"input {spec.height} x {spec.width} {spec.mode} {spec.fit}",
+        *(line for part, dataset in found.parts.items() for line in _split_lines(part, dataset)),
+        *(f"note: {note}" for note in found.notes),
+        *(f"skipped {one.name}: {one.reason}" for one in found.skipped),
+        *map(_leak_line, found.leaks),
+        f"skipped {len(found.skipped)} files, found {len(found.leaks)} leaks",
+    ]
+
+
+def _split_lines(part: str, dataset: Dataset) -> list[str]:
+    """Say how many images a split has of each class, of the first ones if there are many."""
+    counts = dict(zip(dataset.classes, _counts(dataset), strict=True))
+    each = [f"{name} {count}" for name, count in counts.items()]
+    if len(each) > _MOST:
+        smallest, largest = min(counts.values()), max(counts.values())
+        each[_MOST:] = [f"and {len(each) - _MOST} more classes, {smallest} to {largest} images in each of all"]
+    single = [name for name, count in counts.items() if count == 1]
+    notes = [f"note: {name!r} has one image in {part}" for name in single[:_MOST]]
+    if len(single) > _MOST:
+        notes.append(f"note: {len(single) - _MOST} more classes have one image in {part}")
+    return [f"{part} {len(dataset)} images: {', '.join(each)}", *notes]
+
+
+def _leak_line(leak: Leak) -> str:
+    kinds = [word for word, is_so in (("splits", leak.across_splits), ("labels", leak.across_labels)) if is_so]
+    places = [f"{place.name} ({place.part}, {place.label})" for place in leak.places]
+    return f"same pixels in different {' and '.join(kinds)}: {', '.join(places)}"
