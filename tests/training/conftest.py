@@ -11,6 +11,18 @@ def pytest_ignore_collect(config):
     return True if config.option.markexpr == "not slow" else None
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Compute in one thread: small work is not faster in two, and far slower where other tests need the cores."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def stripes():
     """Return a function that makes noisy images with level or upright stripes, whose class survives flipping."""

@@ -6,9 +6,10 @@ from lightning_fabric import Fabric  # noqa: E402 (torch may be missing)
 
 from visionbus.training.augment import Augment  # noqa: E402 (the same)
 from visionbus.training.classifier import Classifier  # noqa: E402 (the same)
-from visionbus.training.loop import Recipe, fit  # noqa: E402 (the same)
+from visionbus.training.loop import fit  # noqa: E402 (the same)
 from visionbus.training.networks import NetworkConfig, build  # noqa: E402 (the same)
-from visionbus.training.precision import start  # noqa: E402 (the same)
+from visionbus.training.precision import choose  # noqa: E402 (the same)
+from visionbus.training.recipe import Recipe  # noqa: E402 (the same)
 from visionbus.vision import Input, evaluate  # noqa: E402 (the same)
 
 pytestmark = pytest.mark.slow  # torch takes seconds to import
@@ -20,13 +21,16 @@ class Notes:
     """Keeps what it is told."""
 
     def __init__(self):
-        self.steps, self.epochs = 0, []
+        self.steps, self.epochs, self.facts = 0, [], []
 
     def step(self):
         self.steps += 1
 
     def epoch(self, epoch):
         self.epochs.append(epoch)
+
+    def say(self, fact):
+        self.facts.append(fact)
 
 
 def trained(dataset, recipe, *, seed=0, observer=None):
@@ -88,9 +92,7 @@ def test_precision_is_what_was_asked_or_the_faster_one(stripes):
     data = stripes(32)
     network = build(NetworkConfig.for_images(SPEC, 2), data.images, seed=0)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    assert start("fp32", network, torch.from_numpy(data.images))[1] == "fp32"
-    assert start("bf16", network, torch.from_numpy(data.images))[1] == "bf16"
-    assert start("auto", network, torch.from_numpy(data.images))[1] in {"fp32", "bf16"}
+    assert choose("fp32", network, data, Recipe()) == "fp32"
+    assert choose("bf16", network, data, Recipe()) == "bf16"
+    assert choose("auto", network, data, Recipe(epochs=1)) in {"fp32", "bf16"}
     assert all((before[name] == value).all() for name, value in network.state_dict().items())  # a copy was tried
-    with pytest.raises(ValueError, match="unknown precision 'fp8'; known: auto, fp32, bf16"):
-        start("fp8", network, torch.from_numpy(data.images))

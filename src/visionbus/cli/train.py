@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import logging
+import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
-from visionbus.cli.errors import Failure
+from visionbus.cli.errors import INTERRUPTED, Failure
 from visionbus.cli.options import allow_broken_option, json_option, verbose_option
 from visionbus.cli.output import print_json
 
 if TYPE_CHECKING:
     from visionbus.training import Trained
-    from visionbus.training.precision import Precision
+    from visionbus.training.augment import AugmentName
+    from visionbus.training.plan import Precision
+
+
+class Duration(click.ParamType[float]):
+    """A time such as 90, 90s, 10m or 2h, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds."""
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(value).strip())
+        if not found or not float(found[1]):
+            self.fail(f"{value!r} is no time above 0: write seconds, or 90s, 10m, 2h", param, ctx)
+        return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 @click.command(short_help="Train a classifier and write its model file.")
@@ -28,7 +45,8 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="The model file, such as shoes.onnx; its card is written next to it, as shoes.md.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the model file and its card where they exist.")
+@click.option("--overwrite", is_flag=True, help="Replace the model file and what lies next to it where they exist.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted training, as it was planned; give no options.")
 @click.option(
     "--name",
     metavar="NAME",
@@ -37,12 +55,38 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--epochs",
-    type=click.IntRange(min=1),
+    type=click.FloatRange(min=0, min_open=True),
     show_default="8; more for fewer than 20,000 images",
     help="How often each image is shown.",
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Same seed and --precision, same model."
+    "--time-budget",
+    metavar="TIME",
+    type=Duration(),
+    show_default="as long as the epochs take",
+    help="How long all of this may take at most, as in 90s, 10m or 2h; there are fewer epochs if need be.",
+)
+@click.option(
+    "--image-size",
+    metavar="PIXELS",
+    type=click.IntRange(8, 1024),
+    show_default="what suits the images, at most 64",
+    help="Crop and resize image files to this many pixels per side.",
+)
+@click.option(
+    "--augment",
+    type=click.Choice(["auto", "none", "flip", "shift", "photo"]),
+    default="auto",
+    show_default=True,
+    help="Change images at random while learning: flip mirrors left and right (not for text), shift moves, photo "
+    "flips, crops, turns and changes colours; auto is flip up to 32 pixels per side, and photo above.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Same seed and --precision, same model, on the same machine.",
 )
 @click.option(
     "--repeats",
@@ -51,6 +95,20 @@ if TYPE_CHECKING:
     default=1,
     show_default=True,
     help="Train with N seeds and measure each on the test set, to see the spread. The file has the first.",
+)
+@click.option(
+    "--refit/--no-refit",
+    default=None,
+    show_default="--refit if DATA has no validation split",
+    help="Fit a fresh network on training and validation images together, once these have decided what they are for.",
+)
+@click.option(
+    "--devices",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Share each batch among N processes, each with a GPU where there are some.",
 )
 @click.option(
     "--precision",
@@ -62,52 +120,96 @@ if TYPE_CHECKING:
 @allow_broken_option
 @json_option
 @verbose_option
+@click.pass_context
 def train(  # noqa: PLR0913 (an argument per option)
+    context: click.Context,
     *,
     data: str,
     output: Path,
     overwrite: bool,
+    resume: bool,
     name: str | None,
-    epochs: int | None,
+    epochs: float | None,
+    time_budget: float | None,
+    image_size: int | None,
+    augment: AugmentName,
     seed: int,
     repeats: int,
+    refit: bool | None,
+    devices: int,
     precision: Precision,
     allow_broken: float,
     as_json: bool,
 ) -> None:
     """Train a classifier on DATA and write it as one self-describing ONNX file.
 
-    DATA is fashion-mnist (found on this machine or fetched), or a folder with one subfolder of images per class.
-    A tenth of the training images is held out at first to calibrate the probabilities; then the model is trained on
-    all of them. If DATA has a test set, the finished model is measured on it, once.
+    DATA is fashion-mnist (found on this machine or fetched); a folder with a folder per class, alone or under train,
+    validation and test; a .csv, .tsv or .parquet file of paths and labels; an .npz file; or IDX files.
+    A tenth of the training images is held out at first to calibrate the probabilities, unless there is a validation
+    split; then the model is trained on all of them. If DATA has a test set, the finished model is measured on it, once.
+
+    Ctrl-C stops in good order: FILE then has what was learnt so far, and the same command with --resume goes on.
 
     \b
     Examples:
       visionbus train fashion-mnist -o model.onnx
-      visionbus train ~/photos -o photos.onnx --epochs 20
+      visionbus train ~/photos -o photos.onnx --time-budget 10m
+      visionbus train ~/photos -o photos.onnx --resume            after it was interrupted
       visionbus train fashion-mnist -o model.onnx --repeats 3     three seeds, mean and spread
     """  # noqa: D301 (click reads \b)
-    for path in () if overwrite else (output, output.with_suffix(".md")):
-        if path.exists():
-            raise Failure(f"{path} exists: name another output, or replace it with --overwrite")
+    began = time.monotonic()
+    _check(context, output, overwrite=overwrite, resume=resume)
     from visionbus import training  # noqa: PLC0415 (torch takes seconds, and is an extra)
-    from visionbus.vision.datasets import Checks, load_training_data  # noqa: PLC0415 (numpy takes its time, too)
+    from visionbus.vision.datasets import Checks  # noqa: PLC0415 (numpy takes its time, too)
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     trained = training.train(
-        load_training_data(data, checks=Checks(allow_broken)),
+        data,
         output,
         name=name,
         epochs=epochs,
+        image_size=image_size,
+        augment=augment,
         seed=seed,
         repeats=repeats,
+        devices=devices,
         precision=precision,
+        refit=refit,
+        time_budget=None if time_budget is None else max(time_budget - (time.monotonic() - began), 1.0),
+        resume=resume,
+        checks=Checks(allow_broken),
         console=Console(stderr=True),
     )
     if as_json:
         print_json(_document(trained))
     else:
         _print_trained(trained)
+    if trained.stopped:
+        context.exit(INTERRUPTED)
+
+
+def _check(context: click.Context, output: Path, *, overwrite: bool, resume: bool) -> None:
+    """Refuse to replace what exists, and options that an interrupted training has decided already."""
+    if resume:
+        decided = {"epochs", "time_budget", "image_size", "augment", "seed", "repeats", "refit", "devices", "precision"}
+        given = [
+            parameter.opts[0]
+            for parameter in context.command.params
+            if parameter.name in decided and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+        ]
+        if given:
+            raise click.UsageError(f"--resume goes on as it was planned: leave {', '.join(given)} out")
+        return
+    if overwrite:
+        return
+    for path in (output, output.with_suffix(".md")):
+        if path.exists():
+            raise Failure(f"{path} exists: name another output, or replace it with --overwrite")
+    if output.with_suffix(".checkpoint").exists():
+        raise Failure(
+            f"{output.with_suffix('.checkpoint')} is of an interrupted training: go on with --resume, or begin anew "
+            "with --overwrite"
+        )
 
 
 def _document(trained: Trained) -> dict[str, object]:
@@ -119,6 +221,7 @@ def _document(trained: Trained) -> dict[str, object]:
         "seconds": round(trained.seconds, 1),
         "figures": model.figures,
         "provenance": model.provenance,
+        "stopped": trained.stopped,
     }
 
 
@@ -127,4 +230,6 @@ def _print_trained(trained: Trained) -> None:
     part = "test" if trained.tests else "held-out"
     click.echo(f"model {trained.path} name {trained.model.name} version {trained.model.version}")
     click.echo(f"accuracy {measured.accuracy:.4f} on {measured.images} {part} images, after {trained.seconds:.0f} s")
+    if trained.stopped:
+        click.echo(f"stopped: {trained.stopped}")
     click.echo(f"card {trained.path.with_suffix('.md')}")

@@ -1,10 +1,40 @@
 """Trains image classifiers with torch (extra `train`): `train` does everything, each module below does one part."""
 
+try:
+    import lightning_fabric  # noqa: F401 (to say at once what is missing)
+    import onnx  # noqa: F401 (the same)
+    import onnxscript  # noqa: F401 (the same)
+    import torch  # noqa: F401 (the same)
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"training needs {error.name}, which is not installed: pip install 'visionbus[train]'", name=error.name
+    ) from None
+
 from visionbus.training.augment import Augment
-from visionbus.training.classifier import Classifier
+from visionbus.training.classifier import Classifier, temperature_for
+from visionbus.training.errors import CheckpointError, ProcessError, TrainingError
 from visionbus.training.export import export
-from visionbus.training.loop import Recipe, fit
+from visionbus.training.history import Epoch
+from visionbus.training.loop import Control, fit
 from visionbus.training.networks import Network, NetworkConfig
 from visionbus.training.pipeline import Trained, train
+from visionbus.training.recipe import Phase, Recipe
 
-__all__ = ["Augment", "Classifier", "Network", "NetworkConfig", "Recipe", "Trained", "export", "fit", "train"]
+__all__ = [
+    "Augment",
+    "CheckpointError",
+    "Classifier",
+    "Control",
+    "Epoch",
+    "Network",
+    "NetworkConfig",
+    "Phase",
+    "ProcessError",
+    "Recipe",
+    "Trained",
+    "TrainingError",
+    "export",
+    "fit",
+    "temperature_for",
+    "train",
+]

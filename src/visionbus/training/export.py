@@ -1,8 +1,9 @@
 """Writes a network as one self-describing ONNX file."""
 
+import copy
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
+from torch import nn
 
 from visionbus.training.classifier import Calibrated, Classifier
 from visionbus.training.networks import Network
-from visionbus.vision import ModelError
+from visionbus.vision import Input, ModelError
 from visionbus.vision.files import replacing
 from visionbus.vision.metadata import Metadata
 from visionbus.vision.onnx import IMAGES, LOGITS, OnnxModel
@@ -22,7 +24,47 @@ TOLERANCE = 1e-3  # of logits: float32 sums are computed in another order
 _OPSET = 20
 
 
-def export(classifier: Classifier, path: Path, metadata: Metadata, *, images: npt.NDArray[np.uint8]) -> OnnxModel:
+def export(
+    network: nn.Module,
+    path: Path,
+    classes: Sequence[str],
+    spec: Input,
+    *,
+    name: str | None = None,
+    temperature: float = 1.0,
+    figures: Mapping[str, object] | None = None,
+    images: npt.NDArray[np.uint8] | None = None,
+) -> OnnxModel:
+    """Write any trained module as a model file; it is replaced atomically.
+
+    Args:
+        network: maps uint8 [n, height, width, channel] to logits, float [n, class]; see `Pixels` for networks that take
+            something else. It is put into evaluation mode.
+        path: the .onnx file.
+        classes: their names, in the order of the logits.
+        spec: the images that the network takes, and how others are fitted to it.
+        name: the name by which requests ask for the model; by default the file's stem.
+        temperature: the logits are divided by it; see `temperature_for`.
+        figures: what else the file should say, such as the accuracy; JSON values.
+        images: uint8 [image, height, width, channel]; on these the file must compute what the network does. By default
+            32 images of noise.
+
+    Returns:
+        The model, loaded from the file.
+
+    Raises:
+        ModelError: if torch cannot export the network, or the file's labels differ from the network's, or its logits by
+            more than 0.001.
+        OSError: if the file cannot be written.
+    """
+    classifier = Classifier(network, tuple(classes), spec, temperature=temperature)
+    metadata = Metadata(name or path.stem, classifier.classes, spec, figures or {})
+    if images is None:
+        images = np.random.default_rng(0).integers(0, 256, (32, *spec.shape), dtype=np.uint8)
+    return write(classifier, path, metadata, images=images)
+
+
+def write(classifier: Classifier, path: Path, metadata: Metadata, *, images: npt.NDArray[np.uint8]) -> OnnxModel:
     """Write the model file `path` atomically: afterwards it is the complete, checked file, or unchanged.
 
     Args:
@@ -47,8 +89,8 @@ def export(classifier: Classifier, path: Path, metadata: Metadata, *, images: np
 
 def _to_onnx(classifier: Classifier, metadata: Metadata) -> bytes:
     """Trace the network into a graph, with normalisation and temperature inside."""
-    network = classifier.network.fused() if isinstance(classifier.network, Network) else classifier.network
-    module = Calibrated(network, classifier.temperature).eval()
+    network = copy.deepcopy(classifier.network).cpu()
+    module = Calibrated(network.fused() if isinstance(network, Network) else network, classifier.temperature).eval()
     example = torch.zeros((2, *classifier.input.shape), dtype=torch.uint8)
     with _quiet():
         program = torch.onnx.export(

@@ -1,29 +1,41 @@
 """Trains a model file from data: what `visionbus train` does."""
 
-import shlex
+import math
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lightning_fabric import Fabric
+import numpy as np
+import torch
 from rich.console import Console
 
-from visionbus.training.classifier import Classifier, as_tensor, temperature_for
-from visionbus.training.export import export
-from visionbus.training.loop import Recipe, fit
-from visionbus.training.networks import NetworkConfig, build
-from visionbus.training.precision import Precision, start
+from visionbus.training import checkpoint as checkpoints
+from visionbus.training.augment import AugmentName
+from visionbus.training.building import NetworkSource, describe, fresh_network
+from visionbus.training.checkpoint import Checkpoint
+from visionbus.training.errors import CheckpointError
+from visionbus.training.export import write
+from visionbus.training.history import Epoch
+from visionbus.training.opening import open_for_training
+from visionbus.training.plan import Facts, Options, Plan, Precision, make_plan
+from visionbus.training.precision import choose, step_seconds
+from visionbus.training.processes import fabric_for, refuse_children
 from visionbus.training.progress import TrainingProgress
-from visionbus.training.provenance import environment, per_class, seeds, summary
-from visionbus.vision import Dataset, DatasetError, Evaluation, evaluate
+from visionbus.training.provenance import environment, figures, provenance
+from visionbus.training.session import Outcome, Session, digest
+from visionbus.training.stop import Stop
+from visionbus.vision import Evaluation, Input
 from visionbus.vision.card import card
-from visionbus.vision.datasets import TrainingData, load_training_data, split
+from visionbus.vision.datasets import Checks, TrainingData
+from visionbus.vision.datasets.array_sources import Source
 from visionbus.vision.files import replacing
 from visionbus.vision.metadata import Metadata
 from visionbus.vision.onnx import OnnxModel
 
-VALIDATION = 0.1  # the fraction of the training images that is held out at first
 _CHECKED = 1000  # images on which the written file is compared with the network
+_WRITING = 15.0  # seconds of a time budget that are kept for exporting, checking and describing the model
+_MOST_WRITING = 0.3  # of a time budget, however small it is
+_SPARE = 0.05  # of a time budget
 
 
 @dataclass(frozen=True)
@@ -33,10 +45,13 @@ class Trained:
     Attributes:
         path: the model file; its card is next to it, with the suffix .md.
         model: the model, loaded from the file.
-        validation: the evaluation, on the held-out images, of a network that was fitted without them.
+        validation: the evaluation, on the validation images, of a network that was fitted without them.
         tests: the evaluation of each repeat's network on the test set, that of the file first; empty if the data has
-            no test set.
+            no test set, or the training was stopped.
         seconds: how long the whole training took.
+        history: the figures of each epoch.
+        stopped: what was left out since the training was stopped, in words; empty if nothing was. Then the checkpoint
+            is kept, from which `resume=True` goes on.
     """
 
     path: Path
@@ -44,140 +59,191 @@ class Trained:
     validation: Evaluation
     tests: tuple[Evaluation, ...]
     seconds: float
+    history: tuple[Epoch, ...] = ()
+    stopped: str = ""
 
 
-def train(
-    data: str | Path | Dataset | TrainingData,
+def train(  # noqa: PLR0913 (an argument per option of the command)
+    data: Source | TrainingData,
     output: Path,
     *,
     name: str | None = None,
-    epochs: int | None = None,
+    epochs: float | None = None,
+    image_size: int | None = None,
+    augment: AugmentName = "auto",
     seed: int = 0,
     repeats: int = 1,
+    devices: int = 1,
     precision: Precision = "auto",
+    refit: bool | None = None,
+    time_budget: float | None = None,
+    resume: bool = False,
+    checkpoint_every: float = 15.0,
+    network: NetworkSource | None = None,
+    checks: Checks | None = None,
     console: Console | None = None,
 ) -> Trained:
     """Train a network and write it as one self-describing ONNX file, with a model card next to it.
 
-    The temperature of the probabilities is chosen on a tenth of the training images, held out; then a fresh network is
-    fitted on all of them in the same way. The test set is used once, at the end.
+    A network is fitted on the training images; the validation images, a tenth of each class where none are given,
+    decide the temperature of its probabilities. Where they were held out here, a fresh network is then fitted on all of
+    both in the same way. The test set is used once, at the end.
+
+    While it trains, Ctrl-C stops it after the present step, and the file has what was learnt so far; a second one stops
+    it at once. All settings and weights are kept in a checkpoint, `output` with the suffix .checkpoint, until the model
+    is complete.
 
     Args:
         data: what `visionbus.vision.datasets.open_data` takes, or what it has returned.
         output: the .onnx file.
         name: the name by which requests ask for the model; by default the file's stem.
         epochs: how often each image is shown; by default 8, and more for fewer than 20,000 images.
+        image_size: the pixels per side that image files are cropped and resized to; by default what suits them, at most
+            64. Arrays stay as they are.
+        augment: "none"; "flip" left to right; "shift"; "photo": flip, crop, turn, colours; "auto" takes flip up to 32
+            pixels per side, photo above.
         seed: fixes weights, order, augmentation and split. On one machine, with the same threads, versions and
             precision, the same seed gives the same model.
         repeats: train this many networks, with the seeds from `seed` on, and measure each on the test set, to see the
             spread; the first goes into the file.
+        devices: the number of processes that share each batch, each with a GPU where there are some.
         precision: "fp32", "bf16", or "auto", which takes bf16 where a short trial is faster.
+        refit: whether a fresh network is fitted on training and validation images together; by default if no validation
+            split was given.
+        time_budget: the seconds that all of this may take; there are fewer epochs if need be.
+        resume: go on from the checkpoint of an interrupted training with the same output, as was planned then: the
+            options above are not heeded, but for `name`.
+        checkpoint_every: the seconds after which the checkpoint is written, besides the end of each epoch.
+        network: the user's own, in place of ours: a module (of which copies are trained), or a function of the number
+            of classes and the `Input` that makes one. It maps uint8 [n, height, width, channel] to logits.
+        checks: what is let pass in the data.
         console: where to report progress; by default nowhere.
 
     Raises:
         DatasetError: if the data cannot be loaded, or is too little.
+        CheckpointError: if there is no checkpoint to go on from, or it is of other data or another network.
+        ProcessError: if a process fails, where there are several.
         ValueError: if an option is out of range.
         OSError: if the file cannot be written.
     """
     began = time.monotonic()
-    if repeats < 1:
-        raise ValueError(f"repeats must be at least 1, not {repeats}")
+    refuse_children()
+    options = Options(epochs, augment, seed, repeats, devices, precision, refit, time_budget)
     if output.suffix != ".onnx":  # the card, with its suffix, must not replace it
         raise ValueError(f"the output must end in .onnx, not {output.name!r}: name it {output.stem}.onnx")
-    with replacing(output.with_suffix(".md")) as card_file:  # now: a folder that is not writable is found early
-        with TrainingProgress(console) as progress:
-            training = _prepare(load_training_data(data), epochs, seed, precision, progress)
-            decided, temperature = training.decide()
-            fitted, tests = training.finish(temperature, repeats)
-            described = Metadata(
-                name or output.stem,
-                training.data.train.classes,
-                training.data.input,
-                training.figures(decided, tests, temperature),
-                training.provenance(output, repeats),
-            )
-            model = export(fitted, output, described, images=training.data.train.images[:_CHECKED])
-        card_file.write_text(card(model), encoding="utf-8")
-    return Trained(output, model, decided, tests, time.monotonic() - began)
-
-
-@dataclass(frozen=True, eq=False)
-class _Training:
-    """What all fits of one training have in common."""
-
-    data: TrainingData
-    config: NetworkConfig
-    recipe: Recipe
-    seed: int
-    fabric: Fabric
-    precision: Precision
-    progress: TrainingProgress
-
-    def decide(self) -> tuple[Evaluation, float]:
-        """Fit without the held-out images; return the evaluation on them, and the temperature that suits them best."""
-        rest, held_out = split(self.data.train, VALIDATION, seed=self.seed)
-        if not len(held_out):
-            raise DatasetError("every class has a single image, so none can be held out: add images")
-        trial = self._fit(rest, self.seed, f"with {len(held_out)} images held out")
-        temperature = temperature_for(trial.logits(held_out.images), held_out.labels)
-        decided = evaluate(trial.at(temperature), held_out)
-        self.progress.say(f"held out: accuracy {decided.accuracy:.4f}, temperature {temperature:.3f}")
-        return decided, temperature
-
-    def finish(self, temperature: float, repeats: int) -> tuple[Classifier, tuple[Evaluation, ...]]:
-        """Fit on all images with each seed; return the first network, and the evaluation of each on the test set."""
-        fitted, tests = [], []
-        for number in range(repeats):
-            seed = self.seed + number
-            fitted.append(self._fit(self.data.train, seed, f"with all images, seed {seed}").at(temperature))
-            if self.data.test is not None:
-                tests.append(evaluate(fitted[-1], self.data.test))
-                self.progress.say(f"test, seed {seed}: accuracy {tests[-1].accuracy:.4f}")
-        return fitted[0], tuple(tests)
-
-    def figures(self, decided: Evaluation, tests: tuple[Evaluation, ...], temperature: float) -> dict[str, object]:
-        """Return the figures that go into the model file."""
-        known: dict[str, object] = {
-            "dataset": self.data.name,
-            "train": {"images": len(self.data.train)},
-            "validation": summary(decided) | {"temperature": round(temperature, 4)},
-            "parameters": self.config.parameters(),
-        }
-        if tests:
-            known |= {"test": summary(tests[0]), "repeats": seeds(tests, self.seed), "per_class": per_class(tests[0])}
-        return known
-
-    def provenance(self, output: Path, repeats: int) -> dict[str, object]:
-        """Return the provenance that goes into the model file."""
-        command = ["visionbus", "train", self.data.name, "-o", output.name, "--epochs", str(self.recipe.epochs)]
-        command += ["--seed", str(self.seed), "--repeats", str(repeats), "--precision", self.precision]
-        return {
-            "command": shlex.join(command),
-            "seed": self.seed,
-            "precision": self.precision,
-            "recipe": asdict(self.recipe),
-        } | environment()
-
-    def _fit(self, images: Dataset, seed: int, what: str) -> Classifier:
-        self.progress.stage(what, self.recipe.steps(len(images)))
-        network = build(self.config, images.images, seed=seed)
-        fit(network, images, self.recipe, fabric=self.fabric, seed=seed, observer=self.progress)
-        return Classifier(network, images.classes, self.data.input)
-
-
-def _prepare(
-    data: TrainingData, epochs: int | None, seed: int, precision: Precision, progress: TrainingProgress
-) -> _Training:
-    """Choose the recipe and the network for the data, and start the device."""
-    for skipped in data.skipped:
-        progress.say(f"skipped {skipped.name}: {skipped.reason}")
-    recipe = Recipe.for_images(len(data.train))
-    recipe = replace(recipe, epochs=epochs) if epochs is not None else recipe
-    config = NetworkConfig.for_images(data.input, len(data.train.classes))
-    batch = data.train.images[: recipe.batch]
-    fabric, precision = start(precision, build(config, batch, seed=seed), as_tensor(batch))
-    height, width, channels = data.input.shape
-    progress.say(
-        f"{len(data.train)} images of {height} x {width} x {channels}, {len(data.train.classes)} classes; {precision}"
+    path = checkpoints.path_for(output)
+    earlier = checkpoints.load(path) if resume else None
+    checkpoints.reserve(path, output)
+    with TrainingProgress(console) as progress:
+        spec = earlier.plan.input if earlier else _input(image_size)
+        seed = earlier.plan.seed if earlier else seed
+        opened = open_for_training(data, spec, seed=seed, checks=checks, progress=progress)
+        if earlier:
+            plan = _gone_on(earlier, opened, network, progress)
+        else:
+            plan = _begun(opened, options, network, path, began, progress)
+        ends = _end_of_fits(plan, began - (earlier.seconds if earlier else 0.0))
+        with Stop() as stop:
+            outcome = Session(plan, opened, network, path, checkpoint_every, ends, progress, stop).run()
+            model = _write(outcome, plan, opened, output, name or output.stem)
+        if outcome.stopped:
+            progress.say(f"stopped: {outcome.stopped}; the same command with --resume goes on")
+        else:
+            checkpoints.remove(path)
+    return Trained(
+        output,
+        model,
+        outcome.validation,
+        outcome.tests,
+        time.monotonic() - began,
+        outcome.checkpoint.history,
+        outcome.stopped,
     )
-    return _Training(data, config, recipe, seed, fabric, precision, progress)
+
+
+def _input(image_size: int | None) -> Input | None:
+    return Input(image_size, image_size, fit="crop") if image_size is not None else None
+
+
+def _begun(
+    opened: TrainingData,
+    options: Options,
+    source: NetworkSource | None,
+    path: Path,
+    began: float,
+    progress: TrainingProgress,
+) -> Plan:
+    """Plan a training, and write its first checkpoint."""
+    progress.trying()
+    plan = make_plan(_facts(opened), options, describe(source, opened.input, len(opened.train.classes)))
+    trial = fresh_network(plan.network, source, opened.train, seed=plan.seed, spec=plan.input)
+    sample = opened.train.subset(np.arange(min(plan.recipe.batch, len(opened.train))))
+    plan = replace(plan, precision=choose(plan.precision, trial, sample, plan.recipe))
+    if options.time_budget is not None:
+        step = step_seconds(plan.precision, trial, sample, plan.recipe)
+        plan = replace(plan, reserve=_reserve(options.time_budget, opened, plan, step))
+        plan = plan.within(options.time_budget - plan.reserve - (time.monotonic() - began), step)
+    height, width, channels = plan.input.shape
+    progress.say(
+        f"{sum(map(len, opened.parts.values()))} images of {height} x {width} x {channels}, "
+        f"{len(plan.classes)} classes; {plan.recipe.epochs:g} epochs; {plan.precision}"
+    )
+    checkpoints.save(Checkpoint(plan, digest(opened), environment()), path)
+    return plan
+
+
+def _facts(opened: TrainingData) -> Facts:
+    train = opened.train
+    return Facts(
+        counts=tuple(np.bincount(train.labels, minlength=len(train.classes)).tolist()),
+        validation=len(opened.validation or ()),
+        held_out=opened.held_out,
+        input=opened.input,
+        classes=train.classes,
+        accelerator=fabric_for("fp32").device.type,
+        threads=torch.get_num_threads(),
+    )
+
+
+def _reserve(budget: float, opened: TrainingData, plan: Plan, step: float) -> float:
+    """Return the seconds that are kept for all but the fits: measuring takes a third of a step, without learning."""
+    measured = len(opened.validation or ()) + len(opened.test or ()) * plan.repeats
+    measuring = measured / plan.recipe.batch * step / 3
+    return min(_WRITING, _MOST_WRITING * budget) + _SPARE * budget + measuring
+
+
+def _end_of_fits(plan: Plan, began: float) -> float:
+    return math.inf if plan.time_budget is None else began + plan.time_budget - plan.reserve
+
+
+def _gone_on(
+    earlier: Checkpoint, opened: TrainingData, source: NetworkSource | None, progress: TrainingProgress
+) -> Plan:
+    """Check that an interrupted training can go on with these data and this network; return its plan.
+
+    Raises:
+        CheckpointError: if it cannot.
+    """
+    plan = earlier.plan
+    if earlier.data != digest(opened):
+        raise CheckpointError("the checkpoint is of a training on other data: name that data, or train anew")
+    if plan.network != describe(source, plan.input, len(plan.classes)):
+        raise CheckpointError("the checkpoint is of another network: give that one, or train anew")
+    here = environment()
+    for key in (key for key in here if here[key] != earlier.environment.get(key)):
+        progress.say(
+            f"note: {key} was {earlier.environment.get(key)} and is {here[key]}: the weights may come out otherwise"
+        )
+    progress.say(f"going on after {earlier.seconds:.0f} s, as was planned then")
+    return plan
+
+
+def _write(outcome: Outcome, plan: Plan, opened: TrainingData, output: Path, name: str) -> OnnxModel:
+    """Write the model file and its card."""
+    described = Metadata(
+        name, plan.classes, plan.input, figures(outcome, plan, opened), provenance(plan, opened.name, output.name)
+    )
+    with replacing(output.with_suffix(".md")) as card_file:
+        model = write(outcome.classifier, output, described, images=opened.train.images[:_CHECKED])
+        card_file.write_text(card(model), encoding="utf-8")
+    return model

@@ -1,54 +1,57 @@
-"""Chooses the precision of the arithmetic in training."""
+"""Tries a few steps of training: which precision is faster, and how long a step takes."""
 
 import copy
 import time
-from typing import Literal, get_args
+from dataclasses import replace
 
+import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
-Precision = Literal["auto", "fp32", "bf16"]
+from visionbus.training.fitting import Fitting
+from visionbus.training.plan import Precision
+from visionbus.training.processes import fabric_for
+from visionbus.training.recipe import Recipe
+from visionbus.training.seeds import random_state_of_its_own
+from visionbus.vision import Dataset
 
 _GAIN = 1.1  # how much faster bf16 must be to be chosen: it is less exact, and the trial is noisy
+_STEPS = 5  # in a trial; the first is slow, the fastest counts
+_SECONDS = 10.0  # after which a trial is over, if two steps are done
 
 
-def start(precision: Precision, network: nn.Module, images: torch.Tensor) -> tuple[Fabric, Precision]:
-    """Start Lightning Fabric, in one process.
+def choose(precision: Precision, network: nn.Module, sample: Dataset, recipe: Recipe) -> Precision:
+    """Return the precision to train in: "fp32" or "bf16" (the weights stay float32).
 
     Args:
-        precision: "fp32"; "bf16" (weights stay float32); "auto" takes bf16 where a short trial is faster.
-        network: the network to be trained; the trial uses a copy.
-        images: a batch, uint8 [image, height, width, channel].
-
-    Returns:
-        Fabric, and the precision that it computes in: "fp32" or "bf16".
-
-    Raises:
-        ValueError: if the precision is unknown.
+        precision: "fp32", "bf16", or "auto", which takes bf16 where a short trial is faster by a tenth.
+        network: the network to be trained; the trial uses copies.
+        sample: at least as many images as a batch has.
+        recipe: how it will be trained.
     """
-    if precision not in get_args(Precision):
-        raise ValueError(f"unknown precision {precision!r}; known: {', '.join(get_args(Precision))}")
-    if precision == "auto":
-        bf16, fp32 = (_trial(_fabric(name), network, images) for name in ("bf16", "fp32"))
-        precision = "bf16" if bf16 * _GAIN < fp32 else "fp32"
-    return _fabric(precision), precision
+    if precision != "auto":
+        return precision
+    bf16, fp32 = (min(_trial(name, network, sample, recipe)) for name in ("bf16", "fp32"))
+    return "bf16" if bf16 * _GAIN < fp32 else "fp32"
 
 
-def _fabric(precision: str) -> Fabric:
-    """Return a Fabric for one process on the best device there is."""
-    return Fabric(accelerator="auto", devices=1, precision="bf16-mixed" if precision == "bf16" else "32-true")
+def step_seconds(precision: Precision, network: nn.Module, sample: Dataset, recipe: Recipe) -> float:
+    """Return how long a step takes on one device: the median of a few, on a copy."""
+    return float(np.median(_trial(precision, network, sample, recipe)[1:]))
 
 
-def _trial(fabric: Fabric, network: nn.Module, images: torch.Tensor) -> float:
-    """Take a few steps on a copy; return the seconds of the fastest."""
-    model = fabric.setup_module(copy.deepcopy(network))
-    shown = fabric.to_device(images)
-    seconds = []
-    for _ in range(5):
-        began = time.perf_counter()
-        loss = model(shown).square().mean()
-        fabric.backward(loss)
-        loss.item()  # waits for the device
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
+def _trial(precision: Precision, network: nn.Module, sample: Dataset, recipe: Recipe) -> list[float]:
+    """Take a few steps on a copy; return the seconds of each."""
+    fabric = fabric_for(precision)
+    with random_state_of_its_own(fabric.device):
+        enough = replace(recipe, epochs=float(_STEPS * len(sample)))
+        fitting = Fitting(copy.deepcopy(network), sample, enough, fabric=fabric, seed=0)
+        fitting.go_to(replace(fitting.schedule, phase=len(fitting.schedule.limits) - 1))
+        seconds: list[float] = []
+        while len(seconds) < 2 or (len(seconds) < _STEPS and sum(seconds) < _SECONDS):
+            began = time.perf_counter()
+            fitting.step()
+            if fabric.device.type == "cuda":
+                torch.cuda.synchronize(fabric.device)
+            seconds.append(time.perf_counter() - began)
+    return seconds

@@ -1,12 +1,14 @@
 """Shows the progress of training: a bar on a terminal, elsewhere one fact per line."""
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from visionbus.training.loop import Epoch
+from visionbus.training.history import Epoch
 
 
 class TrainingProgress:
@@ -16,6 +18,7 @@ class TrainingProgress:
         """Report on `console`, or nowhere if it is None."""
         self._console = console or Console(quiet=True)
         self._stage = ""
+        self._later = 0.0
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -42,11 +45,32 @@ class TrainingProgress:
         """Print a line."""
         self._console.print(fact, highlight=False, markup=False, soft_wrap=True)
 
-    def stage(self, name: str, steps: int) -> None:
-        """Begin a fit of this many steps."""
+    @contextmanager
+    def decoding(self) -> Iterator[Callable[[int, int], None]]:
+        """Give what is to be called with the number of files that are decoded, and how many there are."""
+        self._bar.reset(self._task, description="decoding", total=None)
+
+        def advance(done: int, total: int) -> None:
+            self._bar.update(self._task, completed=done, total=total)
+
+        yield advance
+
+    def trying(self) -> None:
+        """Begin to try what is fast."""
+        self._bar.reset(self._task, description="trying what is fast", total=None)
+
+    def stage(self, name: str, steps: Sequence[int], done: int = 0) -> None:
+        """Begin a fit, or go on with one.
+
+        Args:
+            name: what it is.
+            steps: the number of steps of this fit, and of each that follows.
+            done: how many of them were done earlier.
+        """
         self._stage = name
-        self._bar.reset(self._task, description=name, total=steps)
-        self.say(f"{name}: {steps} steps")
+        self._later = sum(steps[1:]) / steps[0]
+        self._bar.reset(self._task, description=name, total=steps[0], completed=done)
+        self.say(f"{name}: {steps[0]} steps" + (f", {done} of them done" if done else ""))
 
     def step(self) -> None:
         """Count a step."""
@@ -54,7 +78,9 @@ class TrainingProgress:
 
     def epoch(self, epoch: Epoch) -> None:
         """Print the figures of an epoch."""
+        held_out = f", held out {epoch.validation_accuracy:.4f}" if epoch.validation_accuracy is not None else ""
+        left = epoch.left + self._later * epoch.seconds * epoch.of
         self.say(
-            f"{self._stage}: epoch {epoch.number} of {epoch.of}, loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.4f}, "
-            f"{epoch.images / epoch.seconds:.0f} images/s, {epoch.left:.0f} s left"
+            f"{self._stage}: epoch {epoch.number} of {epoch.of}, loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.4f}"
+            f"{held_out}, {epoch.images / epoch.seconds:.0f} images/s, {left:.0f} s left"
         )

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import statistics
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -9,7 +10,11 @@ from pathlib import Path
 
 import torch
 
+from visionbus.training.history import compact
+from visionbus.training.plan import Plan
+from visionbus.training.session import Outcome
 from visionbus.vision import Evaluation
+from visionbus.vision.datasets import TrainingData
 
 _LIBRARIES = ("visionbus", "torch", "lightning-fabric", "numpy", "pillow", "onnx")
 _EXTENSIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -47,6 +52,31 @@ def seeds(tests: Sequence[Evaluation], first: int) -> dict[str, object]:
         "mean": round(statistics.fmean(accuracies), 4),
         "standard_deviation": round(statistics.stdev(accuracies), 4) if len(accuracies) > 1 else None,
     }
+
+
+def figures(outcome: Outcome, plan: Plan, data: TrainingData) -> dict[str, object]:
+    """Return the figures of a training."""
+    known: dict[str, object] = {
+        "dataset": data.name,
+        "train": {"images": plan.images[plan.refit and len(outcome.checkpoint.finished) > 1]},
+        "validation": summary(outcome.validation) | {"temperature": round(outcome.classifier.temperature, 4)},
+        "parameters": sum(one.numel() for one in outcome.classifier.network.parameters() if one.requires_grad),
+        "history": compact(outcome.checkpoint.history, plan.seed),
+    }
+    if outcome.tests:
+        first = outcome.tests[0]
+        known |= {"test": summary(first), "repeats": seeds(outcome.tests, plan.seed), "per_class": per_class(first)}
+    return known | ({"stopped": outcome.stopped} if outcome.stopped else {})
+
+
+def provenance(plan: Plan, data: str, output: str) -> dict[str, object]:
+    """Return how a model was made: the command that makes it again, all settings, and the environment."""
+    epochs = f"{plan.recipe.epochs:g}"
+    command = ["visionbus", "train", data, "-o", output, "--epochs", epochs]
+    command += ["--seed", str(plan.seed), "--repeats", str(plan.repeats), "--precision", plan.precision]
+    command += [] if plan.devices == 1 else ["--devices", str(plan.devices)]
+    settings = {key: value for key, value in plan.to_json().items() if key not in {"input", "classes"}}
+    return {"command": shlex.join(command), **settings, **environment()}
 
 
 def environment() -> dict[str, object]:

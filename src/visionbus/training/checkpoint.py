@@ -1,0 +1,131 @@
+"""The state of a training in a file beside its output, from which it goes on."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from pickle import UnpicklingError
+from zipfile import BadZipFile
+
+import torch
+
+from visionbus.training.errors import CheckpointError
+from visionbus.training.fitting import State
+from visionbus.training.history import Epoch
+from visionbus.training.plan import Plan
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a training has done so far.
+
+    Attributes:
+        plan: all that was decided before the first step; it stays as it is.
+        data: a digest of the images and labels.
+        environment: what else the weights depend on: versions, processor, threads.
+        seconds: how long the training has taken.
+        finished: the weights of each fit that is finished, in their order.
+        current: the state of the fit that is not; None if it has not begun.
+        history: the epochs so far, of all fits.
+    """
+
+    plan: Plan
+    data: str
+    environment: Mapping[str, object]
+    seconds: float = 0.0
+    finished: tuple[State, ...] = ()
+    current: State | None = None
+    history: tuple[Epoch, ...] = ()
+
+    @property
+    def weights(self) -> State | None:
+        """The weights of the first fit, finished or not; None if it has not begun."""
+        if self.finished:
+            return self.finished[0]
+        return None if self.current is None else self.current["network"]
+
+    def with_fit(self, weights: State) -> "Checkpoint":
+        """Return what is to be kept when a fit is finished, with these weights."""
+        return replace(self, finished=(*self.finished, weights), current=None)
+
+
+def path_for(output: Path) -> Path:
+    """Return where the checkpoint of a training with this output is."""
+    return output.with_suffix(".checkpoint")
+
+
+def reserve(path: Path, output: Path) -> None:
+    """Find out whether checkpoints can be written, before there is anything to lose.
+
+    Raises:
+        OSError: if they cannot; it names the output.
+    """
+    temporary = path.with_name(path.name + ".part")
+    try:
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(output)) from error
+
+
+def save(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint atomically: whenever the process or the machine stops, the old or the new one is there.
+
+    Only one process writes; what a killed one left of a temporary file is overwritten.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    temporary = path.with_name(path.name + ".part")
+    texts = {
+        "plan": checkpoint.plan.to_json(),
+        "environment": dict(checkpoint.environment),
+        "history": [epoch.to_json() for epoch in checkpoint.history],
+    }
+    values = {
+        "format": FORMAT,
+        "data": checkpoint.data,
+        "seconds": checkpoint.seconds,
+        "finished": list(checkpoint.finished),
+        "current": checkpoint.current,
+        **{key: json.dumps(value) for key, value in texts.items()},
+    }
+    with temporary.open("wb") as file:
+        torch.save(values, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint; nothing in it is executed.
+
+    Raises:
+        CheckpointError: if it is missing, damaged, or of another version's format.
+    """
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no {path} to go on from: train without --resume") from None
+    except (UnpicklingError, BadZipFile, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged, or no checkpoint ({error}): remove it, and train anew") from error
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise CheckpointError(f"{path} was written by another version of visionbus: use that one, or train anew")
+    return Checkpoint(
+        plan=Plan.from_json(json.loads(values["plan"])),
+        data=values["data"],
+        environment=json.loads(values["environment"]),
+        seconds=values["seconds"],
+        finished=tuple(values["finished"]),
+        current=values["current"],
+        history=tuple(Epoch.from_json(value) for value in json.loads(values["history"])),
+    )
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint, and what was left of one that was being written."""
+    for file in (path, path.with_name(path.name + ".part")):
+        file.unlink(missing_ok=True)

@@ -1,0 +1,258 @@
+"""A fit in progress: it takes one step after the other, and its state can be kept and loaded."""
+
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from visionbus.training.batches import Batches, Features
+from visionbus.training.history import Epoch
+from visionbus.training.recipe import Recipe, phases_of
+from visionbus.training.schedule import Schedule
+from visionbus.training.seeds import derived
+from visionbus.vision import Dataset
+
+State = dict[str, Any]  # what torch.load(weights_only=True) loads: numbers, texts, tensors, lists and dicts of these
+
+_MEASURED = 250  # images of a validation that are classified at a time
+
+
+class Fitting:
+    """A network, its optimizer, and the position in its recipe.
+
+    With several processes, each has one; all take the same steps, each with its share of every batch.
+    """
+
+    def __init__(self, network: nn.Module, dataset: Dataset, recipe: Recipe, *, fabric: Fabric, seed: int) -> None:
+        """Begin: nothing is learnt yet."""
+        self._network = network
+        self._dataset = dataset
+        self._recipe = recipe
+        self._fabric = fabric
+        self._seed = seed
+        self._phases = phases_of(network)
+        self._learnable = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+        self._per_epoch = recipe.steps_per_epoch(len(dataset))
+        limits = [replace(recipe, epochs=recipe.epochs * phase.epochs).steps(len(dataset)) for phase in self._phases]
+        self.schedule = Schedule.of(limits)
+        self._parts = 1  # in which each batch is computed
+        self._order: tuple[tuple[int, int], tuple[Tensor, ...]] = ((-1, -1), ())
+        fabric.to_device(network)
+        self._images = Batches(dataset, fabric.device)
+        self._weights = torch.tensor(recipe.weights, device=fabric.device) if recipe.weights else None
+        self._begin_epoch()
+        self._enter_phase()
+
+    @property
+    def epoch_is_over(self) -> bool:
+        """Whether the last step was the last one of an epoch, or of a phase."""
+        return self._shown > 0 and (self.schedule.step % self._per_epoch == 0 or self.schedule.finished)
+
+    def step(self, *, stop: bool = False) -> tuple[bool, str]:
+        """Show the next batch to the network, and let it learn.
+
+        Returns:
+            Whether the first process was told to stop, and what became of memory that did not suffice, or nothing.
+        """
+        began, fact = time.monotonic(), ""
+        while (figures := self._try_step(stop=stop)) is None:
+            self._parts *= 2
+            fact = f"out of memory on the device: each batch is computed in {self._parts} parts from now on"
+        self._optimizer.zero_grad()
+        self._sums += figures[:2]
+        self._shown += len(self._chosen())
+        phase = self.schedule.phase
+        self._place = self.schedule.epoch(self._per_epoch)[:2]
+        self.schedule = self.schedule.advanced()
+        if self.schedule.phase != phase and not self.schedule.finished:
+            self._enter_phase()
+        self._seconds += time.monotonic() - began
+        return stop if self._fabric.world_size == 1 else bool(figures[2] > 0), fact
+
+    def shorten(self, left: int) -> bool:
+        """Take at most this many further steps; return whether that changes anything."""
+        before = self.schedule
+        self.schedule = before.shortened(left)
+        if self.schedule.phase != before.phase and not self.schedule.finished:
+            self._enter_phase()
+        return self.schedule != before
+
+    def agreed(self, number: int) -> int:
+        """Return the first process's number to all of them, which must call this together."""
+        return self._fabric.broadcast(number) if self._fabric.world_size > 1 else number
+
+    def end_epoch(self, validation: Dataset | None = None) -> Epoch:
+        """Return the figures of the epoch, measured on `validation`, too; the next one begins."""
+        number, of = self._place
+        loss, right = (self._sums / self._shown).tolist()
+        epoch = Epoch(number, of, self._shown, loss, right, self._seconds)
+        if validation is not None and self._fabric.global_rank == 0:
+            loss, right = self._measure(validation)
+            epoch = replace(epoch, validation_loss=loss, validation_accuracy=right)
+        self._begin_epoch()
+        return epoch
+
+    def state(self) -> State:
+        """Return all that a later fit needs to go on in the same way, on the processor; random states are derived."""
+        return {
+            "network": _copy(self._network.state_dict()),
+            "optimizer": _copy(self._optimizer.state_dict()),
+            "schedule": asdict(self.schedule),
+            "epoch": {"sums": self._sums.tolist(), "shown": self._shown, "seconds": self._seconds},
+            "parts": self._parts,
+        }
+
+    def load(self, state: State) -> None:
+        """Go on where the state was kept."""
+        epoch = state["epoch"]
+        self._network.load_state_dict(state["network"])
+        self._sums = torch.tensor(epoch["sums"], device=self._fabric.device)
+        self._shown, self._seconds = epoch["shown"], epoch["seconds"]
+        self._parts = state["parts"]
+        self.go_to(Schedule.from_json(state["schedule"]))
+        if not self.schedule.finished:
+            self._optimizer.load_state_dict(state["optimizer"])
+
+    def go_to(self, schedule: Schedule) -> None:
+        """Go on at another position, with a new optimizer."""
+        self.schedule = schedule
+        if not schedule.finished:
+            self._enter_phase()
+
+    def end(self) -> None:
+        """Leave the network as it was found, but for what it learnt."""
+        for name, parameter in self._network.named_parameters():
+            parameter.requires_grad_(name in self._learnable)
+        self._network.eval()
+
+    def _try_step(self, *, stop: bool) -> Tensor | None:
+        """Compute a step's gradients and follow them; return the sums of loss, right answers and wishes to stop.
+
+        None means that the device's memory did not suffice, and that smaller parts may help.
+        """
+        rate = self._recipe.rate_at(self.schedule.done) * self._phase.rate
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        torch.manual_seed(self._derived("network"))
+        try:
+            figures = self._backward()
+        except torch.OutOfMemoryError:
+            if self._fabric.world_size > 1 or self._parts * 4 > len(self._chosen()):
+                raise
+        else:
+            self._optimizer.step()
+            return self._gathered(figures, stop=stop)
+        self._optimizer.zero_grad()
+        if self._fabric.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None
+
+    def _backward(self) -> Tensor:
+        """Add up the gradients of this process's share of a batch; return the sums of losses and right answers."""
+        chosen, world = self._chosen(), self._fabric.world_size
+        generator = torch.Generator().manual_seed(self._derived("augment"))
+        figures = torch.zeros(2, device=self._fabric.device)
+        parts = chosen[self._fabric.global_rank :: world].tensor_split(self._parts)
+        for number, part in enumerate(parts, 1):
+            images, truth = self._shown_to.take(part)
+            if not self._phase.features:
+                images = self._recipe.augment(images, generator)
+            wait = world > 1 and number < len(parts)
+            with self._fabric.no_backward_sync(self._model) if wait else nullcontext():
+                logits = self._model(images)
+                losses = nn.functional.cross_entropy(
+                    logits, truth, label_smoothing=self._recipe.smoothing, reduction="none"
+                )
+                if self._weights is not None:
+                    losses = losses * self._weights[truth]
+                self._fabric.backward(losses.sum() * (world / len(chosen)))  # processes take the mean of gradients
+            figures += torch.stack([losses.detach().sum(), (logits.detach().argmax(dim=1) == truth).sum()])
+        return figures
+
+    def _gathered(self, figures: Tensor, *, stop: bool) -> Tensor:
+        """Return loss, right answers and wishes to stop, over all processes."""
+        if self._fabric.world_size == 1:
+            return figures
+        wish = torch.tensor([float(stop)], device=figures.device)
+        total: Tensor = self._fabric.all_reduce(torch.cat([figures, wish]), reduce_op="sum")  # type: ignore[assignment]
+        return total
+
+    def _chosen(self) -> Tensor:
+        """Return the images of the present step, int64 [n], the same in all processes."""
+        epoch, place = divmod(self.schedule.step, self._per_epoch)
+        key = (self.schedule.phase, epoch)
+        if self._order[0] != key:
+            generator = torch.Generator().manual_seed(derived(self._seed, "order", *key))
+            order = torch.randperm(len(self._dataset), generator=generator)
+            self._order = (key, order.tensor_split(self._per_epoch))
+        return self._order[1][place]
+
+    def _derived(self, what: str) -> int:
+        """Return a random number for the present step of this process."""
+        return derived(self._seed, what, self.schedule.phase, self.schedule.step, self._fabric.global_rank)
+
+    def _enter_phase(self) -> None:
+        """Let what is to learn in the present phase learn, with a new optimizer."""
+        self._phase = self._phases[self.schedule.phase]
+        for name, parameter in self._network.named_parameters():
+            parameter.requires_grad_(name in self._learnable and name.startswith(self._phase.learns))
+        learner, self._shown_to = self._network, self._images
+        if self._phase.features:
+            self._network.eval()
+            self._shown_to = Features(self._dataset, self._fabric.device, self._network.features)  # type: ignore[arg-type]
+            learner = self._network.head  # type: ignore[assignment]
+        self._optimizer = _optimizer(learner, self._recipe)
+        self._model, _ = self._fabric.setup(learner, self._optimizer)
+        self._learn()
+
+    def _learn(self) -> None:
+        """Put what learns into training mode, and what does not into evaluation mode: its batch statistics stay."""
+        self._model.train()
+        for module in self._network.modules():
+            own = list(module.parameters(recurse=False))
+            if own and not any(parameter.requires_grad for parameter in own):
+                module.eval()
+
+    def _begin_epoch(self) -> None:
+        self._sums = torch.zeros(2, device=self._fabric.device)
+        self._shown = 0
+        self._seconds = 0.0
+
+    def _measure(self, validation: Dataset) -> tuple[float, float]:
+        """Return the mean loss and the accuracy on images that are not learnt."""
+        self._network.eval()
+        held = Batches(validation, self._fabric.device)
+        sums = torch.zeros(2, device=self._fabric.device)
+        with torch.inference_mode(), self._fabric.autocast():
+            for part in torch.split(torch.arange(len(validation)), _MEASURED):
+                images, truth = held.take(part)
+                logits = self._network(images).float()
+                right = (logits.argmax(dim=1) == truth).sum()
+                sums += torch.stack([nn.functional.cross_entropy(logits, truth, reduction="sum"), right])
+        self._learn()
+        loss, accuracy = (sums / len(validation)).tolist()
+        return loss, accuracy
+
+
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Apply weight decay to weights, but not to biases and norms."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": recipe.decay},
+        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=True)
+
+
+def _copy(value: Any) -> Any:  # noqa: ANN401 (whatever a state holds)
+    """Return a state with copies of its tensors, on the processor."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: _copy(inner) for key, inner in value.items()}
+    return [_copy(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,71 @@
+"""The course of a training: the figures of each epoch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal, Self
+
+FitName = Literal["decide", "final"]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The figures of one epoch.
+
+    Attributes:
+        number: counted from 1 in each fit.
+        of: the number of epochs in the fit; both count the phases together.
+        images: how many were shown.
+        loss: the mean over the images.
+        accuracy: on the augmented images, while the network was learning, 0 to 1.
+        seconds: how long it took, measuring aside.
+        fit: "decide", with images held out, or "final".
+        seed: of the fit.
+        validation_loss: the mean over the images held out, before calibration; None if none are.
+        validation_accuracy: on the images held out, 0 to 1; None if none are.
+    """
+
+    number: int
+    of: int
+    images: int
+    loss: float
+    accuracy: float
+    seconds: float
+    fit: FitName = "final"
+    seed: int = 0
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+
+    @property
+    def left(self) -> float:
+        """The seconds that the remaining epochs of the fit will take at this speed."""
+        return self.seconds * (self.of - self.number)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the values by their names."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, object]) -> Self:
+        """Return the epoch whose `to_json` is `value`."""
+        return cls(**value)  # type: ignore[arg-type]
+
+
+def compact(history: Sequence[Epoch], seed: int) -> list[dict[str, object]]:
+    """Return the course of the fits with this seed for a model's figures, rounded to four decimals.
+
+    The seconds are left out: the same training gives the same file.
+    """
+    return [_entry(epoch) for epoch in history if epoch.seed == seed]
+
+
+def _entry(epoch: Epoch) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "fit": epoch.fit,
+        "epoch": epoch.number,
+        "loss": round(epoch.loss, 4),
+        "accuracy": round(epoch.accuracy, 4),
+    }
+    if epoch.validation_loss is not None and epoch.validation_accuracy is not None:
+        entry["validation_loss"] = round(epoch.validation_loss, 4)
+        entry["validation_accuracy"] = round(epoch.validation_accuracy, 4)
+    return entry

@@ -1,0 +1,108 @@
+"""One fit of a training, with its checkpoints: what each process of it runs."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lightning_fabric import Fabric
+from torch import nn
+
+from visionbus.training import checkpoint as checkpoints
+from visionbus.training.checkpoint import Checkpoint
+from visionbus.training.fitting import State
+from visionbus.training.history import Epoch, FitName
+from visionbus.training.loop import Control, Observer, fit
+from visionbus.training.recipe import Recipe
+from visionbus.vision import Dataset
+
+
+@dataclass(frozen=True)
+class Job:
+    """What there is to fit.
+
+    Attributes:
+        name: "decide" or "final".
+        seed: of the order of the images and the changes to them.
+        recipe: how to train.
+        checkpoint: the file; the fit goes on from what is in it, and writes it when it is finished or stopped.
+        every: the seconds after which a checkpoint is written, within an epoch.
+        deadline: when the fit must be over, by `time.monotonic`.
+    """
+
+    name: FitName
+    seed: int
+    recipe: Recipe
+    checkpoint: Path
+    every: float
+    deadline: float
+
+
+class _Recorder:
+    """Passes on what it observes, and keeps the epochs."""
+
+    def __init__(self, job: Job, observer: Observer) -> None:
+        self._job = job
+        self._observer = observer
+        self.epochs: list[Epoch] = []
+
+    def step(self) -> None:
+        self._observer.step()
+
+    def epoch(self, epoch: Epoch) -> None:
+        named = replace(epoch, fit=self._job.name, seed=self._job.seed)
+        self.epochs.append(named)
+        self._observer.epoch(named)
+
+    def say(self, fact: str) -> None:
+        self._observer.say(fact)
+
+
+def run(
+    job: Job,
+    network: nn.Module,
+    data: tuple[Dataset, Dataset | None],
+    *,
+    fabric: Fabric,
+    observer: Observer,
+    stopped: Callable[[], bool],
+) -> Checkpoint:
+    """Fit a network on the first data set and measure it on the second, from the checkpoint to the next one.
+
+    Args:
+        job: what to do.
+        network: a fresh one.
+        data: what to learn from, and what to measure after each epoch.
+        fabric: the devices and the precision; each of its processes calls this, and the first one writes.
+        observer: follows the progress.
+        stopped: is asked after each step whether to stop.
+
+    Returns:
+        What the checkpoint file holds now.
+    """
+    began, base = time.monotonic(), checkpoints.load(job.checkpoint)
+    recorder, first = _Recorder(job, observer), fabric.global_rank == 0
+
+    def now() -> Checkpoint:
+        seconds = base.seconds + time.monotonic() - began
+        return replace(base, seconds=seconds, history=(*base.history, *recorder.epochs))
+
+    def keep(state: State) -> None:
+        checkpoints.save(replace(now(), current=state), job.checkpoint)
+
+    control = Control(base.current, keep if first else None, job.every, stopped, job.deadline)
+    train, validation = data
+    done = fit(
+        network,
+        train,
+        job.recipe,
+        fabric=fabric,
+        seed=job.seed,
+        observer=recorder,
+        validation=validation,
+        control=control,
+    )
+    if done and first:
+        weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
+        checkpoints.save(now().with_fit(weights), job.checkpoint)
+    return checkpoints.load(job.checkpoint)

@@ -1,0 +1,58 @@
+"""Opens the data of a training, and says what was found."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from visionbus.training.progress import TrainingProgress
+from visionbus.vision import Dataset, DatasetError, Input
+from visionbus.vision.datasets import Checks, Decoding, Holdout, TrainingData, open_data, split
+from visionbus.vision.datasets.array_sources import Source
+
+VALIDATION = 0.1  # the fraction of each class that is held out where no validation split is given
+
+
+def open_for_training(
+    data: Source | TrainingData, spec: Input | None, *, seed: int, checks: Checks | None, progress: TrainingProgress
+) -> TrainingData:
+    """Return the data with a validation split, and all that a final fit may learn from.
+
+    Args:
+        data: what `open_data` takes, or what it has returned.
+        spec: what image files are fitted to; by default what suits them.
+        seed: of the validation split, where one is made.
+        checks: what is let pass.
+        progress: is told what was found.
+
+    Raises:
+        DatasetError: if it cannot be opened, or nothing of it can be held out.
+    """
+    if isinstance(data, TrainingData):
+        found = data
+    else:
+        with progress.decoding() as advance:
+            decoding = Decoding(progress=advance)
+            found = open_data(data, spec, holdout=Holdout(VALIDATION, seed), checks=checks, decoding=decoding)
+    for skipped in found.skipped:
+        progress.say(f"skipped {skipped.name}: {skipped.reason}")
+    for note in found.notes:
+        progress.say(f"note: {note}")
+    if found.leaks:
+        progress.say(f"note: {len(found.leaks)} leaks (visionbus data check names them)")
+    return _with_validation(found, seed)
+
+
+def _with_validation(found: TrainingData, seed: int) -> TrainingData:
+    """Hold a part of the training images out, unless there are some to validate on."""
+    if found.validation is not None and len(found.validation):
+        return found if found.trainval else replace(found, trainval=_joined(found.train, found.validation))
+    rest, held_out = split(found.train, VALIDATION, seed=seed)
+    if not len(held_out):
+        raise DatasetError("every class has a single image, so none can be held out: add images")
+    return replace(found, train=rest, validation=held_out, trainval=found.train, held_out=True)
+
+
+def _joined(one: Dataset, other: Dataset) -> Dataset:
+    names = (*one.names, *other.names) if one.names and other.names else ()
+    images, labels = np.concatenate([one.images, other.images]), np.concatenate([one.labels, other.labels])
+    return Dataset(images, labels, one.classes, names)

@@ -1,0 +1,207 @@
+"""All that a training decides before its first step, as one value: from facts about the data and the user's options."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self, get_args
+
+from visionbus.training.augment import AugmentName, augment_for
+from visionbus.training.history import FitName
+from visionbus.training.recipe import Recipe
+from visionbus.vision import Input
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+_UNEVEN = 3.0  # how often the largest class must outnumber the smallest for classes to be weighted
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user may decide; the defaults leave it to the data.
+
+    Attributes:
+        epochs: how often each image is shown, above 0.
+        augment: the random changes to the images.
+        seed: fixes weights, order, augmentation and split.
+        repeats: the number of networks, with the seeds from `seed` on; the first goes into the file.
+        devices: the number of processes, each with a GPU where there are some.
+        precision: "auto" takes bf16 where a short trial is faster.
+        refit: whether a fresh network is fitted on training and validation together, as was decided; None does so
+            where the validation split was held out here, and not given.
+        time_budget: seconds for the whole training; None for as long as it takes.
+
+    Raises:
+        ValueError: if a value is out of range.
+    """
+
+    epochs: float | None = None
+    augment: AugmentName = "auto"
+    seed: int = 0
+    repeats: int = 1
+    devices: int = 1
+    precision: Precision = "auto"
+    refit: bool | None = None
+    time_budget: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, known in (("precision", get_args(Precision)), ("augment", get_args(AugmentName))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}")
+        for name in ("repeats", "devices"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.epochs is not None and not 0 < self.epochs < math.inf:
+            raise ValueError(f"epochs must be a number above 0, not {self.epochs}")
+        if self.time_budget is not None and not 0 < self.time_budget < math.inf:
+            raise ValueError(f"time_budget must be a number of seconds above 0, not {self.time_budget}")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a plan depends on besides the options.
+
+    Attributes:
+        counts: the number of training images in each class.
+        validation: the number of validation images.
+        held_out: whether these were held out of training here.
+        input: the images that the network takes.
+        classes: their names.
+        accelerator: "cpu", "cuda" or "mps".
+        threads: that compute, on the processor.
+    """
+
+    counts: tuple[int, ...]
+    validation: int
+    held_out: bool
+    input: Input
+    classes: tuple[str, ...]
+    accelerator: str = "cpu"
+    threads: int = 1
+
+    @property
+    def train(self) -> int:
+        """The number of training images."""
+        return sum(self.counts)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All settings of a training, none left open; JSON keeps them.
+
+    Attributes:
+        input: the images that the network takes.
+        classes: their names, in the order of the logits.
+        network: what is built: `kind`, and what that kind needs.
+        recipe: how each network is fitted.
+        images: how many images each fit has: that which decides, and the final ones.
+        refit: whether there are final fits, on training and validation together.
+        seed: of the first fit.
+        repeats: the number of networks that are measured.
+        precision: of the arithmetic; "auto" only until a trial has decided it.
+        devices: the number of processes.
+        accelerator: "cpu", "cuda" or "mps".
+        threads: that compute, on the processor, all processes together.
+        time_budget: seconds for the whole training, or None.
+        reserve: seconds of it that are kept for all but the fits.
+    """
+
+    input: Input
+    classes: tuple[str, ...]
+    network: Mapping[str, object]
+    recipe: Recipe
+    images: tuple[int, int]
+    refit: bool
+    seed: int
+    repeats: int
+    precision: Precision
+    devices: int
+    accelerator: str
+    threads: int
+    time_budget: float | None
+    reserve: float = 0.0
+
+    @property
+    def fits(self) -> tuple[tuple[FitName, int], ...]:
+        """The name and the seed of each fit, in their order."""
+        name: FitName = "final" if self.refit else "decide"
+        measured = tuple((name, self.seed + number) for number in range(self.repeats))
+        return (("decide", self.seed), *measured) if self.refit else measured
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The number of steps of each fit."""
+        return tuple(self.recipe.steps(self.images[name == "final"]) for name, _ in self.fits)
+
+    def within(self, seconds: float, step: float) -> "Plan":
+        """Return a plan whose fits take at most this long, where a step takes `step` seconds; at least one step each.
+
+        Epochs are whole, unless even one is too long.
+        """
+        factor = seconds / (sum(self.steps) * step)
+        if factor >= 1:
+            return self
+        epochs = self.recipe.epochs * max(factor, 0.0)
+        least = 1 / self.recipe.steps_per_epoch(max(self.images))
+        return replace(
+            self, recipe=replace(self.recipe, epochs=math.floor(epochs) if epochs >= 1 else max(epochs, least))
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Return the values by their names."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Return the plan whose `to_json` is `value`, as JSON gives it back."""
+        spec, recipe = Input.from_json(value["input"]), Recipe.from_json(value["recipe"])
+        rows = {key: tuple(value[key]) for key in ("classes", "images")}
+        return cls(**{**value, **rows, "input": spec, "recipe": recipe})
+
+
+def make_plan(facts: Facts, options: Options, network: Mapping[str, object]) -> Plan:
+    """Decide what can be decided without trying anything.
+
+    Raises:
+        ValueError: if there are more devices than a batch can be shared among.
+    """
+    refit = facts.held_out if options.refit is None else options.refit
+    recipe = Recipe.for_images(facts.train)
+    recipe = replace(
+        recipe,
+        epochs=options.epochs or recipe.epochs,
+        augment=augment_for(options.augment, facts.input),
+        weights=class_weights(facts.counts),
+    )
+    if options.devices > recipe.batch // 4:
+        raise ValueError(
+            f"{options.devices} devices cannot share batches of {recipe.batch} images: use at most {recipe.batch // 4}"
+        )
+    return Plan(
+        input=facts.input,
+        classes=facts.classes,
+        network=network,
+        recipe=recipe,
+        images=(facts.train, facts.train + facts.validation),
+        refit=refit,
+        seed=options.seed,
+        repeats=options.repeats,
+        precision=options.precision,
+        devices=options.devices,
+        accelerator=facts.accelerator,
+        threads=facts.threads,
+        time_budget=options.time_budget,
+    )
+
+
+def class_weights(counts: Sequence[int]) -> tuple[float, ...]:
+    """Return a factor for the loss of each class, if the largest is more than three times the smallest; else none.
+
+    A class's factor falls with the root of its number of images: rare classes are heard, but not made common. The mean
+    over the images is 1; a class without images has 1.
+    """
+    present = [count for count in counts if count]
+    if max(present) <= _UNEVEN * min(present):
+        return ()
+    mean = sum(math.sqrt(count) for count in present) / sum(present)
+    return tuple(1 / math.sqrt(count) / mean if count else 1.0 for count in counts)

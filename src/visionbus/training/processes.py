@@ -1,0 +1,210 @@
+"""Runs a fit on one device in this process, or on several in processes of their own."""
+
+import io
+import multiprocessing
+import pickle
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.multiprocessing.spawn import ProcessException
+
+from visionbus.training import checkpoint as checkpoints
+from visionbus.training.checkpoint import Checkpoint
+from visionbus.training.errors import ProcessError
+from visionbus.training.history import Epoch
+from visionbus.training.job import Job, run
+from visionbus.training.loop import Observer
+from visionbus.training.plan import Precision
+from visionbus.training.sharing import SharedDataset, share
+from visionbus.training.stop import Stop
+from visionbus.vision import Dataset
+
+
+def fabric_for(precision: Precision, *, devices: int = 1, accelerator: str = "auto") -> Fabric:
+    """Return a Fabric on the best devices there are; with several, one that launches a function and no command."""
+    return Fabric(
+        accelerator=accelerator,
+        devices=devices,
+        strategy="ddp_spawn" if devices > 1 else "auto",
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
+    )
+
+
+def refuse_children() -> None:
+    """Refuse to train in a process that is only being started to help another training.
+
+    Raises:
+        ProcessError: if this is one: it runs the user's script again, which does not expect it.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ProcessError(
+            'the script trains wherever it is imported: put its work under `if __name__ == "__main__":`, as processes '
+            "that help it must be able to import it"
+        )
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What a process gets to work; plain values only, and the network as bytes."""
+
+    job: Job
+    network: bytes
+    train: SharedDataset
+    validation: SharedDataset | None
+    threads: int
+    link: Connection
+
+
+def launch(
+    job: Job,
+    network: nn.Module,
+    data: tuple[Dataset, Dataset | None],
+    *,
+    fabric: Fabric,
+    threads: int,
+    observer: Observer,
+    stop: Stop,
+) -> Checkpoint:
+    """Do a job in as many processes as `fabric` has devices; see `run`.
+
+    Args:
+        job: what to do.
+        network: a fresh one; it must be possible to pickle it, for our own processes only.
+        data: what to learn from, and what to measure after each epoch.
+        fabric: from `fabric_for`, not launched yet.
+        threads: that compute on the processor, for all processes together.
+        observer: follows the progress, in this process.
+        stop: whether the user wants to.
+
+    Raises:
+        ProcessError: if a process fails or dies; the others are ended.
+    """
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    listener = threading.Thread(target=_listen, args=(ours, observer), daemon=True)
+    with tempfile.TemporaryDirectory(prefix="visionbus-") as name:
+        train, validation = data
+        held = share(validation, Path(name)) if validation is not None else None
+        order = _Order(job, _pickled(network), share(train, Path(name)), held, threads, theirs)
+        listener.start()
+        try:
+            with stop.calling(lambda: ours.send("stop")), _ended_with_this():
+                fabric.launch(_work, order)  # type: ignore[arg-type]  # it takes arguments, too
+        except ProcessException as error:
+            if not stop.requested:  # Ctrl-C may end a process that is only starting
+                raise ProcessError(_reason(error)) from error
+        finally:
+            theirs.close()
+            listener.join()
+            ours.close()
+    return checkpoints.load(job.checkpoint)
+
+
+def _pickled(network: nn.Module) -> bytes:
+    """Return a network as bytes, by value: shared memory is scarce in containers."""
+    file = io.BytesIO()
+    try:
+        pickle.dump(network, file)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ProcessError(
+            f"the network cannot be given to other processes ({error}): define its class in a module, at the top "
+            "level, or train on one device"
+        ) from error
+    return file.getvalue()
+
+
+@contextmanager
+def _ended_with_this() -> Iterator[None]:
+    """End the processes that were started within the block, however it is left."""
+    before = set(multiprocessing.active_children())
+    try:
+        yield
+    finally:
+        for process in set(multiprocessing.active_children()) - before:
+            process.kill()
+            process.join()
+
+
+def _reason(error: ProcessException) -> str:
+    first = str(error).strip().splitlines()
+    last = first[-1] if first else "it ended"
+    return (
+        f"a process of the training failed ({last}): the checkpoint is kept, so go on with --resume, "
+        "or train with fewer devices"
+    )
+
+
+def _listen(link: Connection, observer: Observer) -> None:
+    """Pass on what the first process observes, until it ends."""
+    while True:
+        try:
+            kind, value = link.recv()
+        except (EOFError, OSError):
+            return
+        getattr(observer, kind)(*value)
+
+
+class _Reporter:
+    """Observes for the process that started this one, and hears from it when to stop."""
+
+    def __init__(self, link: Connection) -> None:
+        self._link = link
+
+    def step(self) -> None:
+        self._send("step")
+
+    def epoch(self, epoch: Epoch) -> None:
+        self._send("epoch", epoch)
+
+    def say(self, fact: str) -> None:
+        self._send("say", fact)
+
+    def stopped(self) -> bool:
+        return self._link.poll()  # also when the other end is closed: then nobody is left to train for
+
+    def _send(self, kind: str, *values: object) -> None:
+        try:
+            self._link.send((kind, values))
+        except OSError:
+            return  # the other end is closed, and the fit stops after this step
+
+
+class _Silent:
+    """Observes in the other processes, for nobody."""
+
+    def step(self) -> None:
+        pass
+
+    def epoch(self, epoch: Epoch) -> None:
+        pass
+
+    def say(self, fact: str) -> None:
+        pass
+
+    def stopped(self) -> bool:
+        return False
+
+
+def _work(fabric: Fabric, order: _Order) -> None:
+    """Do an order in one process of several."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the process that started these decides
+    torch.set_num_threads(max(order.threads // fabric.world_size, 1))
+    observer = _Reporter(order.link) if fabric.global_rank == 0 else _Silent()
+    network = pickle.loads(order.network)  # noqa: S301 (from the process that started this one)
+    validation = order.validation.open() if order.validation and fabric.global_rank == 0 else None
+    run(
+        order.job,
+        network,
+        (order.train.open(), validation),
+        fabric=fabric,
+        observer=observer,
+        stopped=observer.stopped,
+    )
