@@ -11,9 +11,7 @@ from visionbus.messaging import Message
 from visionbus.messaging.drivers.pubsub.records import EMPTY, check_carried, delivery_of, encoded, message_of
 from visionbus.messaging.message import received_message
 
-PublishRequest, PubsubMessage, ReceivedMessage = (
-    one.pb() for one in (types.PublishRequest, types.PubsubMessage, types.ReceivedMessage)
-)
+PublishRequest, PubsubMessage = (one.pb() for one in (types.PublishRequest, types.PubsubMessage))
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 NAMES = TEXT.filter(lambda name: name and not name.startswith(("goog", "ce_", "visionbus-")))
 MESSAGES = st.builds(Message, st.binary(max_size=100), st.none() | TEXT, st.dictionaries(NAMES, TEXT, max_size=8))
@@ -46,10 +44,10 @@ def test_empty_data_with_attributes_gets_no_mark():
 
 
 def test_delivery_has_what_pubsub_says():
-    received = ReceivedMessage(ack_id="ack", message=PubsubMessage(data=b"data", message_id="17"))
+    received = PubsubMessage(data=b"data")
     time = datetime(2026, 7, 1, 12, 30, 15, 123456, UTC)
-    received.message.publish_time.FromDatetime(time)
-    delivery = delivery_of(received, 3, "lease")
+    received.publish_time.FromDatetime(time)
+    delivery = delivery_of(received, "17", 3, "lease")
     assert delivery.message == Message(b"data")
     assert (delivery.id, delivery.attempt, delivery.lease) == ("17", 3, "lease")
     assert delivery.published == time

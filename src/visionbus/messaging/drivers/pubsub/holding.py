@@ -5,9 +5,10 @@ from __future__ import annotations
 import heapq
 import secrets
 from collections import deque
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, cast
 
-from visionbus.messaging.drivers.pubsub.records import delivery_of
+from visionbus.messaging.drivers.pubsub.records import delivery_of, published
 from visionbus.messaging.message import delivery
 
 if TYPE_CHECKING:
@@ -67,16 +68,18 @@ class Holding:
 
         What is held already stays as it is: the ack id that came last is the one that counts.
         """
-        names = [one.message.message_id for one in received]
+        messages = [one.message for one in received]  # once: each access makes an object anew
+        names = [message.message_id for message in messages]
         acked = self._acked.among(names)
         repeats: list[str] = []
         if acked or len(set(names)) < len(names) or not self._leases.keys().isdisjoint(names):
             received, repeats = self._merge(received, names, acked, ends)
-            names = [one.message.message_id for one in received]
+            messages = [one.message for one in received]
+            names = [message.message_id for message in messages]
         first = self._next_lease
         self._next_lease += len(names)
         leases = range(first, self._next_lease)
-        made = [delivery_of(one, 1, lease) for one, lease in zip(received, leases, strict=True)]
+        made = list(map(delivery_of, messages, names, repeat(1), leases))
         self._leases.update(zip(names, leases, strict=True))
         self._ack_ids.update(zip(leases, [one.ack_id for one in received], strict=True))
         self._ends.update(dict.fromkeys(leases, ends))
@@ -93,7 +96,7 @@ class Holding:
         fresh: dict[str, Any] = {}
         repeats = []
         for name, one in zip(names, received, strict=True):
-            if name in acked and acked[name] == delivery_of(one, 1, None).published:
+            if name in acked and acked[name] == published(one.message):
                 repeats.append(one.ack_id)
             elif name in self._leases:
                 self._ack_ids[self._leases[name]] = one.ack_id
@@ -118,17 +121,12 @@ class Holding:
 
     def settle(self, leases: Iterable[Hashable]) -> list[str]:
         """Settle for good; return the ack ids to ack."""
+        found = {lease: one for lease in cast("Iterable[int]", leases) if (one := self._deliveries.pop(lease, None))}
         ack_ids = []
-        acked = {}
-        for lease in cast("Iterable[int]", leases):
-            one = self._deliveries.pop(lease, None)
-            if one is not None:
-                name = one.id
-                acked[name] = one.published
-                del self._leases[name]
-                del self._ends[lease]
-                ack_ids.append(self._ack_ids.pop(lease))
-        self._acked.add(acked)
+        for lease, one in found.items():
+            del self._leases[one.id], self._ends[lease]
+            ack_ids.append(self._ack_ids.pop(lease))
+        self._acked.add({one.id: one.published for one in found.values()})
         return ack_ids
 
     def postpone(self, leases: Iterable[Hashable], due: float) -> None:

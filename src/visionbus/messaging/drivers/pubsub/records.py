@@ -58,18 +58,24 @@ def encoded(message: Message) -> bytes:
 def message_of(received: Any) -> Message:  # noqa: ANN401 (the same)
     """Return the message that a protobuf PubsubMessage holds, whoever published it."""
     found = received.attributes
-    attributes = {name: found[name] for name in found}  # items() of protobuf costs nearly twice as much
+    attributes = {}
+    for name in found:  # the half of all: items() of protobuf takes twice as long, a comprehension a sixth more
+        attributes[name] = found[name]
     data = received.data
     if not data:
         attributes.pop(EMPTY, None)
     return received_message(data, received.ordering_key, attributes)
 
 
-def delivery_of(received: Any, attempt: int, lease: object) -> Delivery:  # noqa: ANN401 (the same)
-    """Return the delivery of a protobuf ReceivedMessage."""
-    message = received.message
-    time = message.publish_time
-    return delivery(message_of(message), message.message_id, _time(time.seconds, time.nanos), attempt, lease)
+def published(received: Any) -> datetime:  # noqa: ANN401 (the same)
+    """Return when Pub/Sub took a protobuf PubsubMessage."""
+    time = received.publish_time
+    return _time(time.seconds, time.nanos)
+
+
+def delivery_of(received: Any, name: str, attempt: int, lease: object) -> Delivery:  # noqa: ANN401 (the same)
+    """Return the delivery of a protobuf PubsubMessage, whose id is `name`."""
+    return delivery(message_of(received), name, published(received), attempt, lease)
 
 
 @lru_cache(maxsize=64)  # what was published together has the same time
