@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from visionbus.vision.errors import DatasetError
 
-_BATCH = 2**24  # values that are copied or converted at once
+_BATCH = 2**20  # values that are copied or converted at once
 
 
 def batches(array: npt.NDArray[Any], shape: tuple[int, ...]) -> Iterator[npt.NDArray[Any]]:
