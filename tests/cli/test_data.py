@@ -1,5 +1,7 @@
 """`visionbus data check`: what it says before any training."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -64,3 +66,33 @@ def test_check_reads_a_table_by_the_columns_that_are_named(run, photos):
     shown = run("data", "check", photos.parent / "t.csv", *options)
     assert shown.lines[0] == "data t: CSV with path in 'where', label in 'what'"
     assert "no column 'who'" in run("data", "check", photos.parent / "t.csv", "--path-column", "who").err
+
+
+def test_check_of_a_csv_without_a_header_says_so(run, photos):
+    rows = "".join(f"{name}/{n}.png,{name}\n" for name in ("cats", "dogs") for n in range(12))
+    (photos / "train" / "t.csv").write_text(rows)
+    shown = run("data", "check", photos / "train" / "t.csv")
+    assert shown.lines[0] == "data t: CSV without a header, with path in 'column 1', label in 'column 2'"
+
+
+def test_check_of_a_parquet_file_without_pyarrow_prints_the_pip_line(run, photos, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (photos / "t.parquet").write_bytes(b"PAR1")
+    shown = run("data", "check", photos / "t.parquet")
+    assert (shown.status, shown.lines) == (1, [])
+    assert shown.err.startswith("visionbus: error: pyarrow is not installed: ")
+    assert " -m pip install " in shown.err
+    assert shown.err.endswith("[parquet]'\n")
+
+
+def test_check_of_many_classes_names_the_first_and_counts_the_rest(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    labels = np.concatenate([np.zeros(10, int), np.arange(1, 50)])
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), 2, 2), dtype=np.uint8)
+    np.savez("many.npz", images=images, labels=labels)
+    shown = run("data", "check", "many.npz")
+    assert shown.lines[2].startswith("train 58 images: 0 9, 1 1, ")
+    assert shown.lines[2].endswith("18 1, 19 1, and 30 more classes, 1 to 9 images in each of all")
+    assert "note: 29 more classes have one image in train" in shown.lines
+    assert shown.lines[-1] == "and 30 more sheets in many-sheets"
+    assert len(run("data", "check", "many.npz", "--json").document["sheets"]) == 50

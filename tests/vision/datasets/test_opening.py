@@ -1,6 +1,8 @@
 """Every layout that may be opened, and every oddity: each has a clear outcome."""
 
 import os
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -254,6 +256,44 @@ def test_unusable_csv_is_refused_with_the_reason(tmp_path, content, reason):
     (tmp_path / "labels.csv").write_bytes(content)
     with pytest.raises(DatasetError, match=reason):
         open_data(tmp_path / "labels.csv")
+
+
+@pytest.mark.parametrize("text", [rows(), rows().replace(",", ";"), "gone.JPG,cats\n" + rows()])
+def test_csv_without_a_header_is_path_and_label_by_position_which_is_said(tmp_path, text):
+    data = open_data(table(fill(tmp_path), text))
+    assert (len(data.trainval), data.train.classes) == (20, ("cats", "dogs"))
+    assert data.layout == "CSV without a header, with path in 'column 1', label in 'column 2'"
+    assert [one.name for one in data.skipped] == (["row 1: gone.JPG"] if "gone" in text else [])
+
+
+def test_csv_whose_files_have_no_suffix_may_lack_a_header_too(tmp_path):
+    fill(tmp_path)
+    for name in ("cats", "dogs"):
+        for path in (tmp_path / name).iterdir():
+            path.rename(path.with_suffix(""))
+    assert len(open_data(table(tmp_path, rows().replace(".png", ""))).trainval) == 20
+
+
+def test_csv_without_a_header_needs_two_columns_and_no_column_named(tmp_path):
+    fill(tmp_path)
+    with pytest.raises(DatasetError, match="none is known as the path"):
+        open_data(table(tmp_path, "cats/0.png\ncats/1.png\n"))
+    with pytest.raises(DatasetError, match="has no column 'where'"):
+        open_data(table(tmp_path, rows()), columns=Columns(path="where"))
+
+
+def test_csv_may_name_files_with_newlines_commas_and_emoji(tmp_path):
+    fill(tmp_path)
+    put_image(tmp_path / "cats" / "a,b\n\N{CAT FACE}.png")
+    data = open_data(table(tmp_path, f'path,label\n{rows()}"cats/a,b\n\N{CAT FACE}.png",cats\n'))
+    assert len(data.trainval) == 21
+
+
+def test_parquet_without_pyarrow_names_the_pip_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "labels.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ImportError, match=re.escape("python -m pip install 'visionbus[parquet]'")):
+        open_data(tmp_path / "labels.parquet")
 
 
 def test_parquet_is_read_like_csv(tmp_path):
