@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from google.pubsub_v1 import types
 from grpc import aio
 
 from visionbus.messaging.drivers.pubsub.credentials import Authority
-from visionbus.messaging.errors import ClosedError
+from visionbus.messaging.errors import ClosedError, MessagingError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -71,6 +72,10 @@ _METHODS = {
     "ModifyAckDeadline": _subscriber("subscription", types.ModifyAckDeadlineRequest.pb(), empty_pb2.Empty),
 }
 TOKEN = 10.0  # seconds that a stream waits for a token: then it backs off, and asks again
+_FORKED = (
+    "this process was forked from one that used Pub/Sub, and gRPC, copied in the midst of its work, hangs or crashes: "
+    "start processes by multiprocessing.get_context('spawn'), or before the first bus is used"
+)
 _SILENCE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})  # what no answer looks like
 _PUBLISH = "/google.pubsub.v1.Publisher/Publish"
 _STREAM = "/google.pubsub.v1.Subscriber/StreamingPull"
@@ -78,6 +83,14 @@ _STREAM = "/google.pubsub.v1.Subscriber/StreamingPull"
 # and whole keys. It ends a stream whose deadline is over, so there each gets one, and is opened anew before.
 EMULATED = 8.0  # seconds
 RENEWED = 5.0  # seconds after which that is done
+
+_processes: set[int] = set()  # that used gRPC: this one, and those that it was forked from, whose state gRPC has, too
+
+
+def check_process() -> None:
+    """Raise `MessagingError` in a process in which gRPC cannot work."""
+    if _processes - {os.getpid()}:
+        raise MessagingError(_FORKED)
 
 
 class Connection:
@@ -92,6 +105,7 @@ class Connection:
         self.renewed = RENEWED if settings.emulator else float("inf")  # seconds after which a stream is opened anew
         self.reached = False  # whether anything ever answered
         self._closed = False
+        self._process = 0  # that opened the channel
 
     async def call(self, method: str, request: Message, timeout: float) -> Any:  # noqa: ANN401 (of many types)
         """Call a method by its name, and return its protobuf answer.
@@ -132,7 +146,7 @@ class Connection:
     async def close(self) -> None:
         """Close the channel: calls that are on their way end."""
         self._closed = True
-        if self._channel is not None:
+        if self._channel is not None and self._process == os.getpid():
             await self._channel.close()
 
     async def _answer(self, call: Awaitable[Any]) -> Any:  # noqa: ANN401 (of many types)
@@ -163,4 +177,6 @@ class Connection:
             else:
                 secure = grpc.ssl_channel_credentials()
                 self._channel = aio.secure_channel(self._settings.endpoint, secure, _OPTIONS)
+            self._process = os.getpid()
+            _processes.add(self._process)
         return self._channel

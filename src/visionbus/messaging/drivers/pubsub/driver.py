@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from visionbus.messaging.driver import Address, Driver
 from visionbus.messaging.drivers.pubsub.acked import AckedIds
 from visionbus.messaging.drivers.pubsub.admin import Admin
-from visionbus.messaging.drivers.pubsub.connection import Connection
+from visionbus.messaging.drivers.pubsub.connection import Connection, check_process
 from visionbus.messaging.drivers.pubsub.publisher import Publisher
 from visionbus.messaging.drivers.pubsub.records import MAX_ATTRIBUTES
 from visionbus.messaging.drivers.pubsub.settings import PARAMETERS, SECRETS, PubsubSettings
@@ -37,10 +37,12 @@ class PubsubDriver(Driver):
         self._acked: defaultdict[str, AckedIds] = defaultdict(AckedIds)  # by the subscription's path
 
     async def declare(self, topic: str, subscriptions: Mapping[str, str | None], *, create: bool) -> None:
+        check_process()
         for name in await self._admin.declare(topic, subscriptions, create=create):
             self._acked[self._settings.subscription_path(topic, name)].clear()  # a new one may bring what is older
 
     async def send(self, topic: str, messages: Sequence[Message]) -> list[str]:
+        check_process()
         return await self._publisher.send(topic, messages)
 
     async def attach(
@@ -52,6 +54,7 @@ class PubsubDriver(Driver):
         prefetch: int,
         lost: Callable[[Collection[Hashable]], None],
     ) -> PubsubSubscription:
+        check_process()
         path = self._settings.subscription_path(topic, subscription)
         try:
             await self._admin.look_up(topic, subscription)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from visionbus.messaging.driver import DriverSubscription
 from visionbus.messaging.drivers.pubsub.acks import A_CALL, Acks, parts
+from visionbus.messaging.drivers.pubsub.connection import check_process
 from visionbus.messaging.drivers.pubsub.holding import Holding
 from visionbus.messaging.drivers.pubsub.stream import Pull
 from visionbus.messaging.drivers.pubsub.streams import EACH, Streams
@@ -178,6 +179,7 @@ class PubsubSubscription(DriverSubscription):
         (self._plenty.set if 2 * room >= self._prefetch else self._plenty.clear)()
 
     def _check(self) -> None:
+        check_process()
         if self._failure:
             raise self._failure
 
