@@ -17,6 +17,8 @@ import tempfile
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
+import chromium
+
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
@@ -54,6 +56,8 @@ def main() -> None:
         _make_venv()
         without = _torch_of_ones_own() if profile == "train" else ()
         _install(profile, without)
+        if profile == "test":
+            chromium.provide()
         _stamp(profile).write_text(_state())
 
 

@@ -25,6 +25,7 @@ PACKAGES = {  # package -> the page that describes its public names
     "visionbus.vision": "vision.md",
     "visionbus.vision.datasets": "data.md",
     "visionbus.vision.images": "vision.md",
+    "visionbus.vision.report": "report.md",
 }
 NOT_FOR_USERS = ("visionbus.cli", "visionbus.messaging.conformance", "visionbus.messaging.drivers")
 RUNNER = """

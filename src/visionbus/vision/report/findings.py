@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from visionbus.vision.datasets import TrainingData
+from visionbus.vision.datasets.listing import Part
 from visionbus.vision.evaluation import Calibration, Evaluation
 from visionbus.vision.report.history import Curve
+from visionbus.vision.report.measured import Measured
 from visionbus.vision.report.mistakes import Confusion
 from visionbus.vision.text import count, percent, plain, shortened
 
@@ -25,16 +27,27 @@ class Finding:
 
 
 def findings(
-    found: Evaluation, confusions: list[Confusion], suspects: int, data: TrainingData, learning: list[Curve]
+    measured: Measured, confusions: list[Confusion], suspects: int, data: TrainingData, learning: list[Curve]
 ) -> list[Finding]:
     """Return what to know first, the most important first."""
+    found = measured.evaluation
     return [
+        *_on_split(measured.part),
         *_on_size(found),
         *_on_classes(found, confusions),
         *_on_learning(learning),
         *_on_calibration(found.calibration),
         *_on_data(suspects, data),
     ]
+
+
+def _on_split(part: Part) -> Iterator[Finding]:
+    if part == "train":
+        yield Finding(
+            "look",
+            "The data has no split for measuring, so all of it was measured: a model that has learnt from these images "
+            "looks better here than it is.",
+        )
 
 
 def _on_size(found: Evaluation) -> Iterator[Finding]:

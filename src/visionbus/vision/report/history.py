@@ -17,7 +17,7 @@ class Curve:
 
     fit: str
     held_out: bool
-    points: tuple[tuple[int, float], ...]
+    points: tuple[tuple[float, float], ...]
 
 
 def curves(figures: Mapping[str, object], quantity: str) -> list[Curve]:
@@ -48,9 +48,9 @@ def temperature(figures: Mapping[str, object]) -> float | None:
     return found if found is not None and found > 0 else None
 
 
-def _point(entry: Mapping[str, object], key: str) -> tuple[int, float] | None:
-    epoch, value = entry.get("epoch"), _number(entry.get(key))
-    return (epoch, value) if isinstance(epoch, int) and value is not None else None
+def _point(entry: Mapping[str, object], key: str) -> tuple[float, float] | None:
+    epoch, value = _number(entry.get("epoch")), _number(entry.get(key))
+    return (epoch, value) if epoch is not None and value is not None else None
 
 
 def _number(value: object) -> float | None:

@@ -1,6 +1,7 @@
 """Images with what a model says of them: all that a report measures."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy.typing as npt
 
 from visionbus.vision.datasets import Dataset, TrainingData
 from visionbus.vision.datasets.listing import Part
-from visionbus.vision.evaluation import logits_of
+from visionbus.vision.evaluation import Evaluation, logits_of, measure
 from visionbus.vision.model import Model
 
 
@@ -37,3 +38,8 @@ class Measured:
         """
         dataset = data.parts[data.measuring]
         return cls(dataset, logits_of(model, dataset), data.measuring)
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """The figures of the model on these images."""
+        return measure(self.logits, self.dataset.labels, self.dataset.classes)

@@ -94,14 +94,16 @@ def _content(model: OnnxModel, data: TrainingData, measured: Measured, command: 
 def _results(model: OnnxModel, data: TrainingData, measured: Measured, thumbnails: Thumbnails) -> dict[str, object]:
     """Collect how well the model did."""
     labels, probabilities = measured.dataset.labels, softmax(measured.logits)
-    found = measure(measured.logits, labels, model.classes)
+    found = measured.evaluation
     gallery = Gallery(measured, probabilities, thumbnails)
     confusions = worst_confusions(found.confusion, _CONFUSIONS)
     temperature = history.temperature(model.figures)
     scaled = measured.logits * np.float32(temperature) if temperature else None
     return {
         "found": found,
-        "findings": findings(found, confusions, len(gallery.suspects), data, history.curves(model.figures, "accuracy")),
+        "findings": findings(
+            measured, confusions, len(gallery.suspects), data, history.curves(model.figures, "accuracy")
+        ),
         "rows": class_rows(found),
         "matrix": found.confusion if len(model.classes) <= _MATRIX else None,
         "confusions": [(one, gallery.example(one)) for one in confusions],

@@ -1,20 +1,21 @@
-"""Drives a real headless Chromium through its debugging pipe: no network, no driver, no library."""
+"""A real headless Chromium, driven through its debugging pipe: no network, no driver, no library."""
 
 import base64
+import importlib.util
 import json
 import os
-import shutil
 import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+import pytest
+
 _FLAGS = (
     "--headless",
     "--no-sandbox",  # root, as in containers, cannot have one; the pages are our own and forbid scripts
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--no-first-run",
-    "--no-default-browser-check",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
@@ -22,17 +23,21 @@ _FLAGS = (
 )
 
 
-def find():
-    """Return the path of a Chromium, None if there is none."""
-    return next(filter(None, map(shutil.which, NAMES)), None)
+def _script():
+    """Load scripts/chromium.py, by which the set-up installs Chromium."""
+    path = Path(__file__).parents[3] / "scripts" / "chromium.py"
+    spec = importlib.util.spec_from_file_location("chromium", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class Page:
-    """A page in the browser, and what it did since it was opened."""
+    """A page in the browser, and what it has done since it was opened."""
 
     def __init__(self, reading, writing):
         self._reading, self._writing = reading, writing
-        self._buffer, self._number, self._session = b"", 0, None
+        self._buffer, self._number, self._session, self._url = b"", 0, None, ""
         self.events = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -40,6 +45,7 @@ class Page:
             self.call(f"{domain}.enable")
 
     def call(self, method, **params):
+        """Call a method of the DevTools protocol."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": params}
         if self._session:
@@ -58,54 +64,55 @@ class Page:
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)
 
-    def open(self, path, *, width=1280, height=900, dark=False, media="screen"):
-        """Load a file; the events of the page before are forgotten."""
-        self.events.clear()
+    def open(self, path, *, width=1280, dark=False, media="screen"):
+        """Load a file; what the page before it has done is forgotten."""
         phone = width < 600
         self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1 + phone, mobile=phone
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1 + phone, mobile=phone
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", media=media, features=[scheme])
-        self.call("Page.navigate", url=path.as_uri())
-        while not any(event["method"] == "Page.loadEventFired" for event in self.events):
+        self.events.clear()
+        self._url = path.as_uri()
+        self.call("Page.navigate", url=self._url)
+        while not self._of("Page.loadEventFired"):
             self.events.append(self._next())
 
     def evaluate(self, expression):
-        """Return the value of a JavaScript expression in the page, which itself may run none."""
+        """Return the value of a JavaScript expression; the page itself may run none."""
         result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
+    @property
     def requests(self):
-        """Return the URLs that were asked for, but for the page's own and those that hold their data."""
+        """The URLs that were asked for, but for the page's own and what it holds."""
         asked = [event["params"]["request"]["url"] for event in self._of("Network.requestWillBeSent")]
-        return [url for url in asked if not url.startswith(("data:", "file:"))]
+        return [url for url in asked if not url.startswith("data:") and url != self._url]
 
+    @property
     def complaints(self):
-        """Return what the page wrote on the console, and what the browser wrote about it."""
-        logged = [event["params"]["entry"]["text"] for event in self._of("Log.entryAdded")]
-        thrown = [str(event["params"]) for event in self._of("Runtime.exceptionThrown", "Runtime.consoleAPICalled")]
-        return logged + thrown
+        """What the page wrote on the console, and what the browser wrote about it."""
+        return self._of("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
 
     def _of(self, *methods):
         return [event for event in self.events if event.get("method") in methods]
 
-    def screenshot(self, *, clip=None, whole=True, kind="png"):
-        clip = {"clip": {**clip, "scale": 1}} if clip else {}
-        taken = self.call("Page.captureScreenshot", format=kind, captureBeyondViewport=whole, **clip)
+    def screenshot(self, **clip):
+        """Return a PNG of a part of the page, given by x, y, width and height."""
+        taken = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip={**clip, "scale": 1})
         return base64.b64decode(taken["data"])
 
     def pdf(self):
+        """Return the page as it is printed."""
         return base64.b64decode(self.call("Page.printToPDF", printBackground=True)["data"])
 
 
 @contextmanager
-def browser(path, folder):
+def start(path, folder):
     """Start the Chromium at `path` with a profile of its own in `folder`; yield a page; end it."""
-    from_browser, to_page = os.pipe()
-    to_browser, from_page = os.pipe()
-
+    reading, to_page = os.pipe()
+    to_browser, writing = os.pipe()
     process = subprocess.Popen(  # Chromium reads from 3 and writes to 4
         ["bash", "-c", f'exec "$@" 3<&{to_browser} 4>&{to_page}', "bash", path, *_FLAGS, f"--user-data-dir={folder}"],
         stdout=subprocess.DEVNULL,
@@ -115,9 +122,23 @@ def browser(path, folder):
     os.close(to_browser)
     os.close(to_page)
     try:
-        yield Page(from_browser, from_page)
+        yield Page(reading, writing)
     finally:
         process.terminate()
         process.wait(10)
-        os.close(from_browser)
-        os.close(from_page)
+        os.close(reading)
+        os.close(writing)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A page in a real browser; without one its tests are skipped, and in CI they fail where it can be installed."""
+    script = _script()
+    path = script.find()
+    if path is None:
+        reason = "there is no Chromium, so nobody LOOKS at the report: apt-get install chromium"
+        if os.environ.get("CI") == "true" and script.can_install():
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with start(path, tmp_path_factory.mktemp("chromium")) as page:
+        yield page
