@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from visionbus.training.networks.pixels import FromPixels
 from visionbus.vision import Input
 
 _MAX_STAGES = 5
@@ -86,37 +87,22 @@ class FusedStage(nn.Module):
         return refined
 
 
-class Network(nn.Module):
-    """Maps images to logits; normalisation is its first step, so it takes pixels as they are."""
-
-    mean: Tensor
-    deviation: Tensor
+class Network(FromPixels):
+    """Maps images to logits."""
 
     def __init__(self, config: NetworkConfig) -> None:
         """Create the layers; their weights come from torch's random state."""
-        super().__init__()
+        super().__init__(config.channels)
         self.config = config
-        self.register_buffer("mean", torch.zeros(config.channels))
-        self.register_buffer("deviation", torch.ones(config.channels))
         channels = (config.channels, *config.widths)
         self.stages = nn.Sequential(*(Stage(*pair) for pair in zip(channels[:-1], config.widths, strict=True)))
         self.head = nn.Linear(config.widths[-1], config.classes, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map uint8 [n, height, width, channel] to float [n, class]."""
-        pixels = (images.float() - self.mean) / self.deviation
-        features: Tensor = self.stages(pixels.permute(0, 3, 1, 2))
+        features: Tensor = self.stages(self.normalised(images))
         logits: Tensor = self.head(torch.amax(features, dim=(2, 3)))
         return logits * self.config.scale
-
-    def normalise_by(self, images: npt.NDArray[np.uint8]) -> None:
-        """Normalise by mean and standard deviation per channel of images, uint8 [image, height, width, channel]."""
-        values = np.arange(256)
-        for channel in range(self.config.channels):
-            counts = np.bincount(images[..., channel].ravel(), minlength=256)
-            mean = np.average(values, weights=counts)
-            self.mean[channel] = mean
-            self.deviation[channel] = max(np.sqrt(np.average((values - mean) ** 2, weights=counts)), 1.0)
 
     def fused(self) -> "Network":
         """Return a copy in evaluation mode that computes the same with fewer layers; it cannot be trained."""

