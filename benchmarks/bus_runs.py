@@ -27,6 +27,7 @@ def bus_send(url: str, topic: str, count: int, batches: int, *, keys: bool = Tru
     """Send so many, of which so many batches are on their way at a time; every message confirmed."""
 
     async def send_all() -> Cost:
+        bus = connect(url)
         clock = Clock()
         firsts = iter(range(0, count, BATCH))
 
@@ -36,7 +37,7 @@ def bus_send(url: str, topic: str, count: int, batches: int, *, keys: bool = Tru
                 await bus.send(topic, *[message(number, keys=keys) for number in numbers])
                 clock.first()
 
-        async with connect(url) as bus, asyncio.TaskGroup() as senders:
+        async with bus, asyncio.TaskGroup() as senders:
             for _ in range(batches):
                 senders.create_task(send_some())
         return clock.cost(count)
@@ -44,34 +45,39 @@ def bus_send(url: str, topic: str, count: int, batches: int, *, keys: bool = Tru
     return asyncio.run(send_all())
 
 
-def bus_receive(url: str, topic: str, subscription: str, count: int, max_in_flight: int) -> Cost:
-    """Ack in random order: of what it holds, up to 1,000, a random half each time."""
+def bus_receive(
+    url: str, topic: str, subscription: str, count: int, max_in_flight: int, *, held_back: bool = True
+) -> Cost:
+    """Ack in random order: of what it holds, up to 1,000, a random half each time; or all as it comes.
+
+    A half also when nothing comes: on Pub/Sub, the rest of a key may wait for the acks of what came before it.
+    """
 
     async def receive_all() -> Cost:
+        bus = connect(url)  # which imports the driver: the others' libraries are there, too
         clock = Clock()
         order = random.Random(0).sample(range(2 * BATCH), 2 * BATCH)
         received, held = 0, list[Any]()
-        async with (
-            connect(url) as bus,
-            bus.subscribe(topic, subscription, max_in_flight=max_in_flight) as subscribed,
-        ):
+        async with bus, bus.subscribe(topic, subscription, max_in_flight=max_in_flight) as subscribed:
             while received < count:
-                batch = await subscribed.receive(BATCH, linger=LINGER)
-                clock.first()
+                batch = await subscribed.receive(BATCH, linger=LINGER, timeout=LINGER)
+                if batch:
+                    clock.first()
                 received += len(batch)
-                held += batch
-                if len(held) == len(order):
-                    held = [held[place] for place in order]
-                await subscribed.ack(*held[BATCH:])
-                del held[BATCH:]
+                if held_back:
+                    held = [*held, *batch]
+                    held = [held[place] for place in order if place < len(held)]
+                    batch = held[len(held) // 2 :]
+                    del held[len(held) // 2 :]
+                await subscribed.ack(*batch)
             await subscribed.ack(*held)
         return clock.cost(received)
 
     return asyncio.run(receive_all())
 
 
-def bus_trips(url: str, topic: str, subscription: str, count: int) -> list[float]:
-    """So many seconds from sent to received; one task sends, another one receives."""
+def bus_trips(url: str, topic: str, subscription: str, count: int, pace: float = PACE) -> list[float]:
+    """So many seconds from sent to received, one begun every `pace` seconds; one task sends, another one receives."""
 
     async def travel() -> list[float]:
         trips = []
@@ -88,7 +94,7 @@ def bus_trips(url: str, topic: str, subscription: str, count: int) -> list[float
                 start = time.perf_counter()
                 await bus.send(topic, message(number))
                 trips.append(await arrived.get() - start)
-                await asyncio.sleep(max(0.0, start + PACE - time.perf_counter()))
+                await asyncio.sleep(max(0.0, start + pace - time.perf_counter()))
         await receiver
         return trips
 

@@ -3,7 +3,7 @@
 Both have 4 batches on their way and confirm every message. Google's client is told to make batches of 500 too; messages
 with keys it sends key by key. The topic has a subscription, so that the emulator keeps what it gets.
 
-Usage: python benchmarks/pubsub_send.py [--messages N] [--runs N]
+Usage: python benchmarks/pubsub_send.py [--messages N] [--runs N] [--work WORK ...]
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 BATCHES = 4  # on their way
-FEWER = 5  # with keys, of which each needs requests of its own
+WORK = {"no-keys": 50_000, "1000-keys": 10_000}  # messages: fewer with keys, of which each needs requests of its own
 LINGER = 0.05  # seconds that the official client's batches may take to become full
 GOALS = {"PublisherClient": "rate >= 2, CPU <= 0.33"}
 
@@ -61,16 +61,15 @@ def measure(count: int, *, keys: bool, turned: bool) -> dict[str, Cost]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--messages", type=int, default=50_000, metavar="N")
+    parser.add_argument("--messages", type=int, metavar="N")
     parser.add_argument("--runs", type=int, default=5, metavar="N")
+    parser.add_argument("--work", nargs="+", default=list(WORK), choices=list(WORK))
     options = parser.parse_args()
     with emulator():
-        for keys, work, count in (
-            (False, "no keys", options.messages),
-            (True, f"{len(KEYS):,} keys", options.messages // FEWER),
-        ):
+        for work in options.work:
+            count = options.messages or WORK[work]
             head(f"send, batches of {BATCH}, {BATCHES} on their way, {work}", WHERE, options.runs)
-            runs = [measure(count, keys=keys, turned=run % 2 == 0) for run in range(options.runs)]
+            runs = [measure(count, keys=work == "1000-keys", turned=run % 2 == 0) for run in range(options.runs)]
             rows({client: [run[client] for run in runs] for client in CLIENTS}, GOALS)
 
 
