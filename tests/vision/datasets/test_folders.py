@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from visionbus.vision import DatasetError, Input, load
-from visionbus.vision.datasets import load_evaluation_data, load_training_data, read_folder
+from visionbus.vision.datasets import Holdout, load_evaluation_data, open_data, read_folder
 
 
 def put(path, image=None, form="PNG"):
@@ -133,7 +133,7 @@ def test_large_turned_photograph_gives_the_same_pixels_on_every_way_in(tmp_path)
     for name in ("a", "b"):
         put(tmp_path / name / "x.jpg")
         photo.save(tmp_path / name / "x.jpg", "JPEG", exif=exif, quality=90)
-    data = load_training_data(tmp_path)
+    data = open_data(tmp_path, holdout=Holdout(0))
     one = load((tmp_path / "a" / "x.jpg").read_bytes(), data.input)
 
     class Anything:

@@ -168,9 +168,32 @@ def test_damaged_image_is_refused_or_shrunk(name, place, junk):
     assert shrunk.startswith(b"\xff\xd8")
 
 
+def with_something_before_exif(jpeg):
+    """Return a JPEG as it is, with a segment that looks like a scan, and with a marker that belongs elsewhere."""
+    return [jpeg[:2] + inserted + jpeg[2:] for inserted in (b"", b"\xff\xed\0\x08\xff\xda\0\x03\0\0", b"\xff\xd0")]
+
+
+def test_jpeg_without_its_end_is_refused_though_its_thumbnail_has_one():
+    thumbnail = b"Exif\0\0" + WHOLE["JPEG"]
+    whole = encode("JPEG", exif=thumbnail)
+    assert outcome(whole) is not None
+    with pytest.raises(ImageError, match="truncated"):
+        load(whole[:-2], SPEC)
+
+
+def test_jpeg_with_something_behind_its_end_is_taken():
+    assert (outcome(WHOLE["JPEG"] + b"\0" * 100) == outcome(WHOLE["JPEG"])).all()
+    assert (outcome(WHOLE["JPEG"] + WHOLE["progressive JPEG"]) == outcome(WHOLE["JPEG"])).all()
+
+
 def test_warnings_of_the_decoder_stay_in_from_several_threads_at_once():
     exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\x03\0\xff\xff\xff\xff" * 40
-    noisy = [encode("JPEG", exif=exif), with_size("GIF", 9000, 9000), WHOLE["TIFF"], WHOLE["deflated TIFF"]]
+    noisy = [
+        *with_something_before_exif(encode("JPEG", exif=exif)),
+        with_size("GIF", 9000, 9000),
+        WHOLE["TIFF"],
+        WHOLE["deflated TIFF"],
+    ]
     before = list(warnings.filters)
     seen = []
 

@@ -15,7 +15,6 @@ from visionbus.vision.datasets.listing import Skipped
 from visionbus.vision.datasets.loading import (
     Folder,
     load_evaluation_data,
-    load_training_data,
     open_evaluation_data,
     read_folder,
 )
@@ -38,7 +37,6 @@ __all__ = [
     "TrainingData",
     "fashion_mnist",
     "load_evaluation_data",
-    "load_training_data",
     "open_data",
     "open_evaluation_data",
     "read_folder",

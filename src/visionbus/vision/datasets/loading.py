@@ -1,4 +1,4 @@
-"""Loads data for today's commands: all of it to train on, or what a model is measured on."""
+"""Loads what a model is measured on, or all of a folder."""
 
 import logging
 from collections.abc import Sequence
@@ -57,19 +57,6 @@ def read_folder(folder: Path, spec: Input | None = None, *, classes: Sequence[st
     if not len(data.train):
         raise DatasetError(f"none of the {len(data.skipped)} files in {folder} is an intact image; {data.skipped[0]}")
     return Folder(data.train, data.input, data.skipped)
-
-
-def load_training_data(source: Source | TrainingData, *, checks: Checks | None = None) -> TrainingData:
-    """Load what a model is to be trained on: no validation split is made, for the training makes its own.
-
-    Args:
-        source: what `open_data` takes, or what it has returned.
-        checks: what is let pass.
-
-    Raises:
-        DatasetError: as `open_data` does.
-    """
-    return source if isinstance(source, TrainingData) else open_data(source, holdout=Holdout(0), checks=checks)
 
 
 def load_evaluation_data(model: Model, source: Source, *, checks: Checks | None = None) -> Dataset:
