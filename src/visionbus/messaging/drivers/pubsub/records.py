@@ -47,10 +47,15 @@ def encoded(message: Message) -> bytes:
     request with all their messages.
     """
     request = PublishRequest()
-    attributes = message.attributes
-    if not message.data and not attributes:
-        attributes = {EMPTY: "1"}
-    request.messages.add(data=message.data, attributes=attributes, ordering_key=message.key or "")
+    there = request.messages.add()  # filled bit by bit: by keywords it takes a third longer
+    there.data = message.data
+    if message.key:
+        there.ordering_key = message.key
+    attributes = there.attributes
+    for name, value in message.attributes.items():
+        attributes[name] = value
+    if not (message.data or message.attributes):
+        attributes[EMPTY] = "1"
     data: bytes = request.SerializeToString()
     return data
 
