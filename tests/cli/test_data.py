@@ -96,3 +96,12 @@ def test_check_of_many_classes_names_the_first_and_counts_the_rest(run, tmp_path
     assert "note: 29 more classes have one image in train" in shown.lines
     assert shown.lines[-1] == "and 30 more sheets in many-sheets"
     assert len(run("data", "check", "many.npz", "--json").document["sheets"]) == 50
+
+
+def test_check_of_images_that_are_all_the_same_names_the_first(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("same.npz", images=np.zeros((50, 2, 2), np.uint8), labels=np.arange(50) % 2)
+    shown = run("data", "check", "same.npz", "--sheets", "sheets")
+    (leak,) = (line for line in shown.lines if line.startswith("same pixels in different splits and labels: "))
+    assert leak.endswith(", and 30 more")
+    assert leak.count("image ") == 20

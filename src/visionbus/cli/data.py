@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from visionbus.vision.datasets import Checks, Columns, Dataset, Holdout, Leak, TrainingData
 
-_MOST = 20  # classes and sheets that are named; --json names all
+_MOST = 20  # classes, sheets and places of a leak that are named; --json names all
 
 
 @click.group(cls=HintingGroup)
@@ -187,5 +187,7 @@ def _split_lines(part: str, dataset: Dataset) -> list[str]:
 
 def _leak_line(leak: Leak) -> str:
     kinds = [word for word, is_so in (("splits", leak.across_splits), ("labels", leak.across_labels)) if is_so]
-    places = [f"{place.name} ({place.part}, {place.label})" for place in leak.places]
+    places = [f"{place.name} ({place.part}, {place.label})" for place in leak.places[:_MOST]]
+    if len(leak.places) > _MOST:
+        places.append(f"and {len(leak.places) - _MOST} more")
     return f"same pixels in different {' and '.join(kinds)}: {', '.join(places)}"

@@ -246,6 +246,8 @@ def test_csv_rows_that_cannot_be_used_are_named(tmp_path):
         (b"", "is empty"),
         (b"a,b\n1,2\n", "none is known as the path"),
         (b"path,other\n1,2\n", "none is known as the label"),
+        (b"x" * 5000 + b",cats\n", "none is known as the path"),
+        (b"a\0b,cats\n", "none is known as the path"),
         (b"path,label\n\xff\xfe,1\n", "not UTF-8"),
         (b'path,label\n"' + b"x" * 200_000 + b"\n", "not a usable CSV"),
         (b"path,label\n" + b"x" * 2_000_000 + b"\n", "line of"),

@@ -1,6 +1,7 @@
 """Chooses what image files are fitted to, from their headers."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -10,13 +11,34 @@ from visionbus.vision.images import Input, Mode
 from visionbus.vision.images.formats import LIMITS, header
 
 _SAMPLE = 200  # images whose headers are read
-_SIDE = 64  # pixels; enough for a network that is trained from scratch in minutes on a CPU
+SIDE = 64  # pixels; enough for a network that is trained from scratch in minutes on a CPU
 
 
-def suitable_input(paths: Sequence[Path]) -> Input:
-    """Choose an Input for images: the size that they share if it is small, else a square of at most 64 pixels per side.
+@dataclass(frozen=True)
+class Look:
+    """What image files look like, by the headers of some of them.
 
-    Up to about 200 images are looked at; the Input is greyscale if all of them are.
+    Attributes:
+        sizes: height and width of each that was looked at, in pixels; at least one.
+        grey: whether all of these are greyscale.
+    """
+
+    sizes: tuple[tuple[int, int], ...]
+    grey: bool
+
+    @property
+    def side(self) -> int:
+        """The median of the shorter sides, in pixels."""
+        return int(median(min(size) for size in self.sizes))
+
+    def square(self, side: int) -> Input:
+        """Return a square Input of `side` pixels per side, to which the images are cropped; grey if they are."""
+        mode: Mode = "L" if self.grey else "RGB"
+        return Input(side, side, mode, fit="crop")
+
+
+def look_at(paths: Sequence[Path]) -> Look:
+    """Look at about 200 image files, evenly chosen.
 
     Raises:
         DatasetError: if none of them can be read.
@@ -24,13 +46,18 @@ def suitable_input(paths: Sequence[Path]) -> Input:
     headers = [found for path in paths[:: max(len(paths) // _SAMPLE, 1)] if (found := _header(path))]
     if not headers:
         raise DatasetError(f"none of the files looked at, such as {paths[0]}, is an image: remove what is not an image")
-    mode: Mode = "L" if all(grey for _, _, grey in headers) else "RGB"
-    sizes = {(height, width) for height, width, _ in headers}
+    return Look(tuple((height, width) for height, width, _ in headers), all(grey for _, _, grey in headers))
+
+
+def suitable_input(look: Look) -> Input:
+    """Choose an Input for images: the size that they share if it is small, else a square of at most 64 pixels per side.
+
+    It is greyscale if all of them are.
+    """
+    square = look.square(min(SIDE, look.side))
+    sizes = set(look.sizes)
     height, width = next(iter(sizes))
-    if len(sizes) == 1 and max(height, width) <= _SIDE:
-        return Input(height, width, mode)
-    side = min(_SIDE, int(median(min(height, width) for height, width, _ in headers)))
-    return Input(side, side, mode, fit="crop")
+    return Input(height, width, square.mode) if len(sizes) == 1 and max(height, width) <= SIDE else square
 
 
 def _header(path: Path) -> tuple[int, int, bool] | None:

@@ -1,10 +1,11 @@
 """Opens data, whatever its layout, as the splits of a training."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from visionbus.vision.datasets.array_sources import FASHION_MNIST, Source, read_arrays, take_arrays
 from visionbus.vision.datasets.checks import Checks, check_classes
+from visionbus.vision.datasets.choosing import Look
 from visionbus.vision.datasets.decoding import Decoding
 from visionbus.vision.datasets.folders import list_folder
 from visionbus.vision.datasets.holdout import Holdout
@@ -21,7 +22,7 @@ _TABLES = {".csv", ".tsv", ".parquet"}
 
 def open_data(
     source: Source,
-    spec: Input | None = None,
+    spec: Input | Callable[[Look], Input] | None = None,
     *,
     classes: Sequence[str] | None = None,
     columns: Columns | None = None,
@@ -35,7 +36,8 @@ def open_data(
         source: "fashion-mnist"; a folder with a folder per class, alone or under train, validation and test; a CSV, TSV
             or Parquet file of paths and labels; an .npz file; an IDX file or a folder of them; a `Dataset`; a pair of
             arrays; any `ArrayData`, or `ImageStream` of (image, label).
-        spec: what image files are fitted to; by default what suits them. Arrays stay as they are.
+        spec: what image files are fitted to, or a function that chooses it; by default what suits them. Arrays stay as
+            they are.
         classes: the names of the classes and their order; by default what is found, sorted.
         columns: which columns of a table mean what.
         holdout: the validation split that is made where none is given.
@@ -53,7 +55,11 @@ def open_data(
     if listing:
         data = open_files(listing, spec, classes, holdout=holdout, checks=checks, decoding=decoding)
     else:
-        arrays = read_arrays(path) if path else take_arrays(source, spec, decoding.memory)
+        arrays = (
+            read_arrays(path)
+            if path
+            else take_arrays(source, spec if isinstance(spec, Input) else None, decoding.memory)
+        )
         data = open_arrays(arrays, classes, holdout=holdout, checks=checks, memory=decoding.memory)
     if classes is None:
         check_classes(data)

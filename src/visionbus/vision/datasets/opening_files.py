@@ -1,14 +1,14 @@
 """Opens a listing of image files: decodes them in the order of the splits, and divides what is intact."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from visionbus.vision.datasets.checks import Checks, check_broken
-from visionbus.vision.datasets.choosing import suitable_input
+from visionbus.vision.datasets.choosing import Look, look_at, suitable_input
 from visionbus.vision.datasets.dataset import Dataset
 from visionbus.vision.datasets.decoding import Decoded, Decoding, decode
 from visionbus.vision.datasets.holdout import Holdout
@@ -36,7 +36,7 @@ class _Ordered:
 
 def open_files(
     listing: Listing,
-    spec: Input | None,
+    spec: Input | Callable[[Look], Input] | None,
     classes: Sequence[str] | None,
     *,
     holdout: Holdout,
@@ -50,7 +50,8 @@ def open_files(
     """
     ordered = _ordered(listing, classes, holdout)
     paths = [file.path for file in ordered.files]
-    spec = spec or suitable_input(paths)
+    if not isinstance(spec, Input):
+        spec = (spec or suitable_input)(look_at(paths))
     decoded = decode(paths, spec, decoding)
     broken = [Skipped(ordered.files[number].name, reason) for number, reason in sorted(decoded.broken.items())]
     skipped = (*listing.skipped, *broken)
