@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from visionbus.brokers.errors import PortError, StartError
+from visionbus.brokers.errors import StartError
 from visionbus.brokers.jars import kafka_jars
 from visionbus.brokers.java import find_java
 from visionbus.brokers.metadata import known_brokers
 from visionbus.brokers.node import Node
-from visionbus.brokers.ports import HOST, free_ports, is_free
+from visionbus.brokers.ports import HOST, free_ports, preferred_port, start_on_free_ports
 from visionbus.brokers.properties import Ports, cluster_properties, node_properties
 from visionbus.brokers.storage import Storage, claimed
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from visionbus.brokers.security import Security
 
 PATIENCE = 90.0  # seconds that nodes get to be ready
-_TRIES = 3  # to find ports that nobody else takes meanwhile
 _PAUSE = 0.05  # seconds between two questions to a broker that is starting
 _FLAGS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")  # small, and quick to start
 
@@ -35,8 +34,8 @@ class KafkaCluster:
 
     `nodes`: each is a broker and a controller; from three on, messages have three copies and two confirm them.
     `data`: a folder that keeps the data and is used again; by default a temporary one. `port`: of the first node; by
-    default, and for all others, a free one. `properties`: Kafka's, over ours; `QUICK` is for tests. `report` is told
-    what takes time.
+    default `usual`, if that is given and free, or a free one, as for all others. `properties`: Kafka's, over ours;
+    `QUICK` is for tests. `report` is told what takes time.
 
     All its processes end with the block, and (on Linux) with this process, however it dies.
     """
@@ -47,6 +46,7 @@ class KafkaCluster:
         data: Path | str | None = None,
         *,
         port: int | None = None,
+        usual: int | None = None,
         properties: Mapping[str, str] | None = None,
         security: Security | None = None,
         report: Callable[[str], None] = lambda _: None,
@@ -56,6 +56,7 @@ class KafkaCluster:
         self.numbers = range(1, nodes + 1)
         self._data = None if data is None else Path(data)
         self._port = port
+        self._usual = usual
         self._properties = dict(properties or {})
         self._security = security
         self._report = report
@@ -84,7 +85,7 @@ class KafkaCluster:
                 logging = f"-Dlog4j2.configurationFile={folder / 'log4j2.xml'}"
                 command = (str(java), heap, *_FLAGS, logging, "-cp", f"{jars}/*")
                 self._nodes[number] = Node(number, folder, command, starter)
-            self._start_all(storage)
+            start_on_free_ports(lambda: self._start_all(storage), lambda: self._end(keep=False))
             self._closing = opening.pop_all()
         return self
 
@@ -150,28 +151,17 @@ class KafkaCluster:
             node.check()
 
     def _start_all(self, storage: Storage) -> None:
-        for tries in range(1, _TRIES + 1):
-            self._ports = self._choose_ports()
-            self._configure()
-            with ThreadPoolExecutor(len(self.numbers)) as pool:
-                list(pool.map(lambda node: node.format(storage.cluster, self._scram()), self._nodes.values()))
-            try:
-                for node in self._nodes.values():
-                    node.start()
-                self._wait_for(self.numbers, set(self.numbers))
-            except PortError:
-                self._end(keep=False)
-                if tries == _TRIES:
-                    raise
-            else:
-                return
+        self._ports = self._choose_ports()
+        self._configure()
+        with ThreadPoolExecutor(len(self.numbers)) as pool:
+            list(pool.map(lambda node: node.format(storage.cluster, self._scram()), self._nodes.values()))
+        for node in self._nodes.values():
+            node.start()
+        self._wait_for(self.numbers, set(self.numbers))
 
     def _choose_ports(self) -> list[Ports]:
         free = free_ports(4 * len(self.numbers))
-        if self._port:
-            if not is_free(self._port):
-                raise PortError(f"port {self._port} is taken by another program: name another")
-            free[0] = self._port
+        free[0] = preferred_port(self._port, self._usual, self._report) or free[0]
         return [Ports(*free[at : at + 4]) for at in range(0, len(free), 4)]
 
     def _configure(self) -> None:

@@ -14,9 +14,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from visionbus.brokers.errors import InstallError, PortError, StartError
+from visionbus.brokers.errors import InstallError, StartError
 from visionbus.brokers.java import find_java
-from visionbus.brokers.ports import HOST, free_ports, is_free
+from visionbus.brokers.ports import HOST, free_ports, preferred_port, start_on_free_ports
 from visionbus.brokers.process import BrokerProcess
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ PATIENCE = 60.0  # seconds that it gets to be ready
 _IN_SDK = "platform/pubsub-emulator/lib"
 _READY = "Server started, listening on"
 _ASKING = 30.0  # seconds that gcloud gets to say where it is
-_TRIES = 3  # to find a port that nobody else takes meanwhile
 _PAUSE = 0.02  # seconds between two looks at an emulator that is starting
 _FLAGS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")  # small, and quick to start
 
@@ -39,17 +38,24 @@ _FLAGS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")  # 
 class PubsubEmulator:
     """The Pub/Sub emulator on 127.0.0.1, to be used in `with`; it keeps nothing over a restart.
 
-    `port`: by default a free one. `project`: for `url` alone, as the emulator has every project. `report` is told what
-    takes time. Clients find it by PUBSUB_EMULATOR_HOST, which is to have the value of `host`.
+    `port`: by default `usual`, if that is given and free, or a free one. `project`: for `url` alone, as the emulator
+    has every project. `report` is told what takes time. Clients find it by PUBSUB_EMULATOR_HOST, which is to have the
+    value of `host`.
 
     Its process ends with the block, and (on Linux) with this process, however it dies.
     """
 
     def __init__(
-        self, *, port: int | None = None, project: str = PROJECT, report: Callable[[str], None] = lambda _: None
+        self,
+        *,
+        port: int | None = None,
+        usual: int | None = None,
+        project: str = PROJECT,
+        report: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.url = f"pubsub://{project}"
         self._asked = port
+        self._usual = usual
         self._port = 0
         self._report = report
         self._closing = ExitStack()
@@ -71,8 +77,9 @@ class PubsubEmulator:
                 ThreadPoolExecutor(1, "pubsub-starter")
             )  # its thread's end ends the process
             self._report("starting the Pub/Sub emulator")
-            self._start_anywhere([str(java), f"-Djava.io.tmpdir={folder}", *_FLAGS, "-jar", str(jar)], folder, starter)
-            opening.callback(self.kill)
+            opening.callback(self._end)
+            command = [str(java), f"-Djava.io.tmpdir={folder}", *_FLAGS, "-jar", str(jar)]
+            start_on_free_ports(lambda: self._start(command, folder, starter), self._end)
             self._closing = opening.pop_all()
         return self
 
@@ -123,25 +130,15 @@ class PubsubEmulator:
             raise StartError("the Pub/Sub emulator was not started: use it in `with`")
         return self._started
 
-    def _start_anywhere(self, command: list[str], folder: Path, starter: ThreadPoolExecutor) -> None:
-        for tries in range(1, _TRIES + 1):
-            self._port = self._choose_port()
-            arguments = [f"--host={HOST}", f"--port={self._port}"]
-            name = "the Pub/Sub emulator"
-            self._started = BrokerProcess(name, [*command, *arguments], folder / "log.txt", starter)
-            try:
-                self.start()
-            except BaseException as error:
-                self.kill()
-                if tries == _TRIES or not isinstance(error, PortError):
-                    raise
-            else:
-                return
+    def _start(self, command: list[str], folder: Path, starter: ThreadPoolExecutor) -> None:
+        self._port = preferred_port(self._asked, self._usual, self._report) or free_ports(1)[0]
+        arguments = [f"--host={HOST}", f"--port={self._port}"]
+        self._started = BrokerProcess("the Pub/Sub emulator", [*command, *arguments], folder / "log.txt", starter)
+        self.start()
 
-    def _choose_port(self) -> int:
-        if self._asked and not is_free(self._asked):
-            raise PortError(f"port {self._asked} is taken by another program: name another")
-        return self._asked or free_ports(1)[0]
+    def _end(self) -> None:
+        if self._started is not None:
+            self._started.kill()
 
     def _wait(self) -> None:
         deadline = time.monotonic() + PATIENCE

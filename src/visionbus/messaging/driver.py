@@ -77,6 +77,42 @@ class Address:
             raise ValueError(f"{name}={value!r} in the {self.scheme} URL: give seconds from {low:g} to {high:g}")
         return seconds
 
+    def integer(self, name: str, low: int, high: int) -> int | None:
+        """Return a parameter that is a whole number, None if it is not given; `ValueError` if it is none in range."""
+        value = self.parameters.get(name)
+        if value is None:
+            return None
+        if not re.fullmatch("[0-9]{1,13}", value) or not low <= int(value) <= high:
+            raise ValueError(f"{name}={value!r} in the {self.scheme} URL: give a whole number from {low} to {high}")
+        return int(value)
+
+
+class Patience:
+    """Until when a receiver keeps what lies ready and nobody asks for: `until`, in seconds of the clock of `now`.
+
+    Then it is for other receivers, until somebody asks again. Whoever asks so seldom shall find something one day: each
+    time that happens the patience is doubled, up to an hour.
+    """
+
+    def __init__(self, seconds: float, now: float) -> None:
+        self._seconds = seconds
+        self.until = now + seconds
+
+    def asked(self, *, too_late: bool) -> None:
+        """Note that somebody waits for messages; `too_late`: they were given to others."""
+        if too_late:
+            self._seconds = min(self._seconds * 2, 3600.0)
+        self.until = math.inf
+
+    def answered(self, now: float) -> None:
+        """Note that nobody waits any more."""
+        self.until = now + self._seconds
+
+    def shorten(self, seconds: float, now: float) -> None:
+        """Keep what lies ready for so many seconds at most, unless somebody waits for it."""
+        if self.until < math.inf:
+            self.until = min(self.until, now + seconds)
+
 
 class Driver(ABC):
     """One connection to one broker: the inside of a `Bus`.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from visionbus.cli.broker.running import ending_on_sigterm, free_or_none, run_until_told, say
+from visionbus.cli.broker.running import ending_on_sigterm, run_until_told, say
 from visionbus.cli.options import verbose_option
 
 USUAL_PORT = 9092
@@ -43,7 +43,7 @@ def kafka(nodes: int, data: Path | None, port: int | None) -> None:
 
     with (
         ending_on_sigterm(),
-        KafkaCluster(nodes, data, port=port or free_or_none(USUAL_PORT), report=say) as cluster,
+        KafkaCluster(nodes, data, port=port, usual=USUAL_PORT, report=say) as cluster,
     ):
 
         def announce() -> None:

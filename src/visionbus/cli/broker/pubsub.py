@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from visionbus.cli.broker.running import ending_on_sigterm, free_or_none, run_until_told, say
+from visionbus.cli.broker.running import ending_on_sigterm, run_until_told, say
 from visionbus.cli.options import verbose_option
 
 USUAL_PORT = 8085
@@ -32,7 +32,7 @@ def pubsub(port: int | None) -> None:
     """  # noqa: D301 (click reads \b)
     from visionbus.brokers.pubsub import VARIABLE, PubsubEmulator  # noqa: PLC0415 (--help does not wait for it)
 
-    with ending_on_sigterm(), PubsubEmulator(port=port or free_or_none(USUAL_PORT), report=say) as emulator:
+    with ending_on_sigterm(), PubsubEmulator(port=port, usual=USUAL_PORT, report=say) as emulator:
 
         def announce() -> None:
             click.echo(emulator.url)

@@ -57,16 +57,6 @@ def ending_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def free_or_none(port: int) -> int | None:
-    """Return the port that the broker usually has; None, which is told, if another program has it."""
-    from visionbus.brokers.ports import is_free  # noqa: PLC0415 (--help does not wait for it)
-
-    if is_free(port):
-        return port
-    say(f"port {port} is taken: a free one is chosen")
-    return None
-
-
 def say(fact: str) -> None:
     """Tell the user, beside what the command prints."""
     click.echo(fact, err=True)

@@ -2,15 +2,17 @@
 
 import sys
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from google.pubsub_v1.types import pubsub
 
 from visionbus.messaging.driver import Address
 from visionbus.messaging.drivers.pubsub.acked import AckedIds
+from visionbus.messaging.drivers.pubsub.admin import Admin
 from visionbus.messaging.drivers.pubsub.connection import Connection
 from visionbus.messaging.drivers.pubsub.settings import PubsubSettings
-from visionbus.messaging.drivers.pubsub.subscription import PubsubSubscription
+from visionbus.messaging.drivers.pubsub.subscription import Limits, PubsubSubscription
 
 sys.path.append(str(Path(__file__).parent))
 from server import Server
@@ -56,6 +58,7 @@ class Bus:
         self.server = server
         self.connection = connection
         self.acked = AckedIds()
+        self.admin = Admin(connection, connection._settings)
         self.lost = []
 
     def receiver(self, *, ack_deadline=10.0, prefetch=1000, prefetch_bytes=1 << 24, streams=8, path=PATH):
@@ -63,11 +66,10 @@ class Bus:
             self.connection,
             path,
             ack_deadline=ack_deadline,
-            prefetch=prefetch,
-            prefetch_bytes=prefetch_bytes,
-            streams=streams,
+            limits=Limits(prefetch, prefetch_bytes, streams),
             lost=self.lost.extend,
             acked=self.acked,
+            look=partial(self.admin.look_for_topic, "images", "workers"),
         )
 
     @asynccontextmanager

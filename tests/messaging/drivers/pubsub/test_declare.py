@@ -70,6 +70,15 @@ async def test_url_says_retention_expiration_filter_and_names(monkeypatch):
         await enter(bus)
 
 
+async def test_dead_letters_are_not_filtered(monkeypatch):
+    async with served(monkeypatch, "?filter=attributes:kind") as (bus, server):
+        await bus.declare("images", "workers")
+        letters = server.service.subscriptions[f"{PROJECT}/subscriptions/images.workers.dead.dead-letters"]
+        assert letters.filter == ""
+        async with bus.subscribe("images.workers.dead", "dead-letters"):
+            pass
+
+
 async def test_declaring_twice_and_by_several_at_once_is_as_once(monkeypatch):
     async with served(monkeypatch) as (bus, server), connect("pubsub://visionbus") as other:
         await asyncio.gather(*(one.declare("images", "workers") for one in (bus, other) * 5))

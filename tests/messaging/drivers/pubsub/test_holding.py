@@ -72,6 +72,19 @@ def test_what_is_held_already_stays_and_is_acked_by_its_newest_ack_id():
     assert held.settle([first.lease, second.lease]) == ["newer-a", "newer-b"]
 
 
+def test_id_that_is_held_and_has_another_time_is_another_message_and_the_first_is_lost():
+    held = holding("a")
+    (first,) = held.take(1, 0.0)
+    other = received("a", "ack-of-another")
+    other.message.publish_time.seconds = 7
+    assert held.add([other], DEADLINE) == []
+    assert held.expire(0.0) == [first.lease]
+    (second,) = held.take(10, 0.0)
+    assert (second.published.timestamp(), first.published.timestamp()) == (7, 0)
+    assert held.settle([first.lease, second.lease]) == ["ack-of-another"]
+    assert len(held) == 0
+
+
 def test_message_that_comes_twice_at_once_is_one():
     held = holding()
     held.add([received("a", "first"), received("b"), received("a", "second")], DEADLINE)

@@ -71,7 +71,7 @@ async def test_stream_that_waits_long_still_knows_that_nothing_lay_there(monkeyp
     monkeypatch.setattr(stream, "LOOK", 0.05)
     async with serving(monkeypatch) as bus, Reader(bus) as reader:
         begun = time.monotonic()
-        while reader.stream._since < begun + 0.3:  # noqa: ASYNC110
+        while reader.stream._age.since < begun + 0.3:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         sent = time.monotonic()
         publish(bus.server, 1)

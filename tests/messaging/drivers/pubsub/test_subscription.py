@@ -10,12 +10,15 @@ import pytest
 from google.pubsub_v1.types import pubsub
 from grpc import StatusCode
 
+from visionbus.messaging import connect
+from visionbus.messaging.dead_letters import original
 from visionbus.messaging.drivers.pubsub import acks, connection, stream, streams, subscription
 from visionbus.messaging.drivers.pubsub.driver import PubsubDriver
 from visionbus.messaging.errors import AccessError, NotFoundError
+from visionbus.messaging.message import received_message
 
 sys.path.append(str(Path(__file__).parent))
-from receiving import PATH, Bus, connected, contents, finish, publish, serving, take
+from receiving import PATH, TOPIC, Bus, connected, contents, finish, publish, serving, take
 from server import Fault, Storm
 
 FASTER = 20  # a lease of ten seconds is over after half a one
@@ -208,6 +211,21 @@ async def test_acked_ones_of_a_key_come_to_another_process_behind_one_that_was_n
     assert PubsubDriver.redelivers_keys
 
 
+async def test_message_of_as_many_attributes_as_pubsub_takes_is_dead_lettered_whole(monkeypatch):
+    attributes = {f"name-{number}": str(number) for number in range(100)}
+    async with serving(monkeypatch) as bus, connect("pubsub://visionbus") as used:
+        await used.declare("images", "workers")
+        message = pubsub.PubsubMessage.pb()(data=b"data", attributes=attributes)
+        bus.server.service.publish(pubsub.PublishRequest.pb()(topic=TOPIC, messages=[message]))
+        async with used.subscribe("images", "workers") as receiver:
+            await receiver.reject(*await receiver.receive(), reason="odd")
+        assert bus.leasing.unacked() == []
+        async with used.subscribe("images.workers.dead", "dead-letters") as letters:
+            (letter,) = await letters.receive()
+        assert letter.message.attributes["visionbus-reason"] == "odd"
+        assert original(letter.message) == received_message(b"data", None, attributes)
+
+
 @pytest.mark.parametrize("code", [StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.INTERNAL])
 async def test_streams_that_break_are_opened_again(monkeypatch, code):
     async with serving(monkeypatch) as bus:
@@ -246,6 +264,27 @@ async def test_subscription_that_is_deleted_ends_the_receiver(monkeypatch):
         bus.server.service.delete_subscription(pubsub.DeleteSubscriptionRequest.pb()(subscription=PATH))
         with pytest.raises(NotFoundError, match="workers"):
             await asking
+
+
+async def test_topic_that_is_deleted_ends_the_receiver_once_nothing_more_comes(monkeypatch):
+    monkeypatch.setattr(subscription, "LOOK", 0.05)
+    async with serving(monkeypatch) as bus, bus.receiving() as receiver:
+        publish(bus.server, "before")
+        bus.server.service.delete_topic(pubsub.DeleteTopicRequest.pb()(topic=TOPIC))
+        assert contents(await finish(receiver, 1)) == ["before"]
+        async with asyncio.timeout(10.0):
+            with pytest.raises(NotFoundError, match=r"topic of the subscription 'images[.]workers' was deleted"):
+                await receiver.fetch(1, None)
+
+
+@pytest.mark.parametrize("code", [StatusCode.UNAVAILABLE, StatusCode.PERMISSION_DENIED])
+async def test_receiver_that_cannot_look_for_its_topic_goes_on(monkeypatch, code):
+    monkeypatch.setattr(subscription, "LOOK", 0.05)
+    async with serving(monkeypatch) as bus, bus.receiving() as receiver:
+        bus.server.faults.append(Fault("GetSubscription", code))
+        await until(lambda: bus.server.faults[0].answers >= 2)
+        publish(bus.server, "after")
+        assert contents(await finish(receiver, 1)) == ["after"]
 
 
 async def test_receiver_that_may_not_receive_says_so(monkeypatch):

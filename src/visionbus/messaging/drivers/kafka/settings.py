@@ -114,15 +114,15 @@ class KafkaSettings:
         }
         settings = cls(
             bootstrap=_bootstrap(address),
-            partitions=_integer(given, "partitions", 1, 100_000),  # librdkafka's limit
-            replication_factor=_integer(given, "replication_factor", 1, 2**15 - 1),
+            partitions=address.integer("partitions", 1, 100_000),  # librdkafka's limit
+            replication_factor=address.integer("replication_factor", 1, 2**15 - 1),
             group_protocol=cast(
                 'Literal["consumer", "classic"]', _choice(given, "group_protocol", "consumer", "classic") or "consumer"
             ),
             verbatim_names=_choice(given, "names", "verbatim") is not None,
             send_timeout=address.seconds("send_timeout", 30.0, 0.002, 2_147_483),
             linger=address.seconds("linger", 0.0, 0.0, 900),
-            prefetch_bytes=_integer(given, "prefetch_bytes", 1024, 2_097_151 * 1024) or 16 * 1024 * 1024,
+            prefetch_bytes=address.integer("prefetch_bytes", 1024, 2_097_151 * 1024) or 16 * 1024 * 1024,
             security=Security.parse(given, rdkafka),
             rdkafka=rdkafka,
         )
@@ -253,12 +253,3 @@ def _choice(given: Mapping[str, str], name: str, *known: str) -> str | None:
     if value is not None and value not in known:
         raise ValueError(f"{name}={value!r} in the kafka URL; known: {', '.join(known)}")
     return value
-
-
-def _integer(given: Mapping[str, str], name: str, low: int, high: int) -> int | None:
-    value = given.get(name)
-    if value is None:
-        return None
-    if not re.fullmatch("[0-9]{1,10}", value) or not low <= int(value) <= high:
-        raise ValueError(f"{name}={value!r} in the kafka URL: give a whole number from {low} to {high}")
-    return int(value)

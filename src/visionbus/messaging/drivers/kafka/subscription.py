@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from visionbus.messaging.driver import DriverSubscription
+from visionbus.messaging.driver import DriverSubscription, Patience
 from visionbus.messaging.drivers.kafka.consumer import ConsumerThread
 from visionbus.messaging.drivers.kafka.holding import Holding
 from visionbus.messaging.errors import MessagingError, NotFoundError
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GIVEN_BACK = 0.5  # seconds after which other receivers get what was released, if nobody here asks for it
-MAX_PATIENCE = 3600.0  # seconds
 LOOK = 10.0  # seconds between two looks whether the topic is still the same
 LOOK_AGAIN = 1.0  # seconds after one that failed
 JOIN = 1.0  # seconds that entering waits for partitions
@@ -51,7 +50,7 @@ class KafkaSubscription(DriverSubscription):
         self._joined = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
-        self._patience = ack_deadline  # seconds after which other receivers get what lies here and nobody asks for
+        self._patience = Patience(ack_deadline, time.monotonic())
         self._holding = Holding(prefetch, prefetch_bytes)
         self._thread = ConsumerThread(
             configuration,
@@ -61,7 +60,7 @@ class KafkaSubscription(DriverSubscription):
             lost=lambda leases: self._call(lost, leases),
             joined=lambda: self._call(self._joined.set),
         )
-        self._thread.wanted_until = time.monotonic() + self._patience
+        self._thread.wanted_until = self._patience.until
         self._alive()
         self._doubt = self._loop.call_later(LOOK, self._look_now_and_then)
         self._thread.start()
@@ -94,13 +93,13 @@ class KafkaSubscription(DriverSubscription):
 
     async def fetch(self, room: int, timeout: float | None) -> list[Delivery]:
         await asyncio.sleep(0)  # where messages never run out, the loop still turns
-        if self._thread.away:
-            self._patience = min(self._patience * 2, MAX_PATIENCE)  # whoever asks seldom shall find something one day
-        self._thread.wanted_until = float("inf")
+        self._patience.asked(too_late=self._thread.away)
+        self._thread.wanted_until = self._patience.until
         try:
             return await self._fetch(room, float("inf") if timeout is None else time.monotonic() + timeout)
         finally:
-            self._thread.wanted_until = time.monotonic() + self._patience
+            self._patience.answered(time.monotonic())
+            self._thread.wanted_until = self._patience.until
 
     async def _fetch(self, room: int, ends: float) -> list[Delivery]:
         while not self._closed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from google.pubsub_v1 import types
@@ -14,6 +15,7 @@ from visionbus.messaging.drivers.pubsub.backoff import backoff
 from visionbus.messaging.drivers.pubsub.errors import CALL_ERRORS, RETRIED_ADMIN, status_of, translated
 from visionbus.messaging.drivers.pubsub.grants import Grants
 from visionbus.messaging.errors import AccessError, MessagingError, NotFoundError
+from visionbus.messaging.names import is_dead_letter_topic
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +66,11 @@ class Admin:
         else:
             self._check(found, topic, subscription)
 
+    async def look_for_topic(self, topic: str, subscription: str) -> None:
+        """Raise `NotFoundError` if a subscription is gone, or has outlived its topic, as far as one may look."""
+        with suppress(AccessError):
+            _check_topic(await self._subscription(topic, subscription))
+
     async def _declare_topic(self, topic: str, *, create: bool) -> None:
         path = self._settings.topic_path(topic)
         doing = f"looking up the topic {topic!r}"
@@ -93,7 +100,7 @@ class Admin:
             topic=settings.topic_path(topic),
             ack_deadline_seconds=ACK_DEADLINE,
             enable_message_ordering=True,
-            filter=settings.filter,
+            filter=self._filter(topic),
         )
         wanted.message_retention_duration.seconds = round(settings.retention)
         wanted.expiration_policy.SetInParent()  # without a time: never; without a policy it would be 31 days
@@ -106,12 +113,8 @@ class Admin:
 
     def _check(self, found: Any, topic: str, subscription: str) -> None:  # noqa: ANN401 (protobuf)
         """Raise what a subscription breaks."""
+        _check_topic(found)
         name = found.name.rpartition("/")[2]
-        if found.topic == DELETED:
-            raise NotFoundError(
-                f"the topic of the subscription {name!r} was deleted, and it gets nothing any more: delete it, too "
-                f"(gcloud pubsub subscriptions delete {name}), then declare both"
-            )
         if fault := self._fault(found, topic):
             raise MessagingError(
                 f"the subscription {name!r} {fault}; it cannot be changed: use another, or delete it "
@@ -143,11 +146,15 @@ class Admin:
             return "is detached from its topic, and gets nothing any more"
         if not found.enable_message_ordering:
             return "was made without message ordering, so that messages of a key would come in any order"
-        if found.filter != self._settings.filter:
+        if found.filter != self._filter(topic):
             said = f"has the filter {found.filter!r}" if found.filter else "has no filter"
             cure = "write filter= into the URL if that is meant" if found.filter else "unlike filter= in the URL"
             return f"{said}, so that other messages come than are expected ({cure})"
         return None
+
+    def _filter(self, topic: str) -> str:
+        """Return the filter that subscriptions of a topic have; a dead letter that one held back would be lost."""
+        return "" if is_dead_letter_topic(topic) else self._settings.filter
 
     async def _subscription(self, topic: str, subscription: str) -> Any:  # noqa: ANN401 (protobuf)
         path = self._settings.subscription_path(topic, subscription)
@@ -187,3 +194,13 @@ class Admin:
 def _exports(found: Any) -> bool:  # noqa: ANN401 (protobuf)
     """Tell whether a subscription writes what it gets to another service."""
     return any(found.HasField(name) for name in ("bigquery_config", "bigtable_config", "cloud_storage_config"))
+
+
+def _check_topic(found: Any) -> None:  # noqa: ANN401 (protobuf)
+    """Raise `NotFoundError` for a subscription whose topic was deleted, even if there is a new one of that name."""
+    if found.topic == DELETED:
+        name = found.name.rpartition("/")[2]
+        raise NotFoundError(
+            f"the topic of the subscription {name!r} was deleted, and it gets nothing any more: delete it, too "
+            f"(gcloud pubsub subscriptions delete {name}), then declare both"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from visionbus.messaging.driver import Address, Driver
@@ -12,7 +13,7 @@ from visionbus.messaging.drivers.pubsub.connection import Connection, check_proc
 from visionbus.messaging.drivers.pubsub.publisher import Publisher
 from visionbus.messaging.drivers.pubsub.records import MAX_ATTRIBUTES
 from visionbus.messaging.drivers.pubsub.settings import PARAMETERS, SECRETS, PubsubSettings
-from visionbus.messaging.drivers.pubsub.subscription import PubsubSubscription
+from visionbus.messaging.drivers.pubsub.subscription import Limits, PubsubSubscription
 from visionbus.messaging.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -65,11 +66,10 @@ class PubsubDriver(Driver):
             self._connection,
             path,
             ack_deadline=ack_deadline,
-            prefetch=prefetch,
-            prefetch_bytes=self._settings.prefetch_bytes,
-            streams=self._settings.streams,
+            limits=Limits(prefetch, self._settings.prefetch_bytes, self._settings.streams),
             lost=lost,
             acked=self._acked[path],
+            look=partial(self._admin.look_for_topic, topic, subscription),
         )
         try:
             await attached.opened()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from visionbus.messaging.drivers.pubsub.acked import AckedIds
     from visionbus.messaging.message import Delivery
 
+GONE = float("-inf")  # the end of a lease of a message that is not there any more
 EXTENDED = 2 / 3  # of the ack deadline: what has less left is extended
 
 # A lease is one number, and what belongs to it lies in dictionaries: an object for each message would cost more than
@@ -92,17 +93,24 @@ class Holding:
     def _merge(
         self, received: Sequence[Any], names: list[str], acked: Mapping[str, datetime], ends: float
     ) -> tuple[list[Any], list[str]]:
-        """Sort out what is held or was acked: return the others, each once, and the ack ids of what was acked."""
+        """Sort out what is held or was acked: return the others, each once, and the ack ids of what was acked.
+
+        What is held under the same id, and was published at another time, is gone from a broker that began anew.
+        """
         fresh: dict[str, Any] = {}
         repeats = []
         for name, one in zip(names, received, strict=True):
-            if name in acked and acked[name] == published(one.message):
+            time = published(one.message)
+            lease = self._leases.get(name)
+            if acked.get(name) == time:
                 repeats.append(one.ack_id)
-            elif name in self._leases:
-                self._ack_ids[self._leases[name]] = one.ack_id
-                self._ends[self._leases[name]] = ends
+            elif lease is not None and self._deliveries[lease].published == time:
+                self._ack_ids[lease] = one.ack_id
+                self._ends[lease] = ends
             else:
                 fresh[name] = one
+                if lease is not None:
+                    self._ends[lease] = self._earliest = GONE
         return list(fresh.values()), repeats
 
     def take(self, room: int, now: float) -> list[Delivery]:
@@ -182,7 +190,9 @@ class Holding:
     def _drop(self, leases: dict[int, None]) -> list[str]:
         """Hold these no more, whether ready, handed out or waiting."""
         for lease in leases:
-            del self._leases[self._deliveries.pop(lease).id]
+            name = self._deliveries.pop(lease).id
+            if self._leases[name] == lease:  # else another message has the same id
+                del self._leases[name]
             del self._ends[lease]
         if leases:
             self._ready = deque(one for one in self._ready if one.lease not in leases)

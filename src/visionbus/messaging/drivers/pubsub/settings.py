@@ -72,8 +72,8 @@ class PubsubSettings:
             credentials=_key_file(given),
             impersonate=_impersonated(given),
             verbatim_names=_verbatim(given),
-            streams=_integer(given, "streams", 8, 1, 64),
-            prefetch_bytes=_integer(given, "prefetch_bytes", 16 * 1024 * 1024, 1024, 2**40),
+            streams=address.integer("streams", 1, 64) or 8,
+            prefetch_bytes=address.integer("prefetch_bytes", 1024, 2**40) or 16 * 1024 * 1024,
             send_timeout=address.seconds("send_timeout", 30.0, 0.1, 86_400),
             linger=address.seconds("linger", 0.0, 0.0, 60.0),
             retention=address.seconds("retention", 7 * DAY, 10 * MINUTE, 31 * DAY),
@@ -170,12 +170,3 @@ def _filter(given: Mapping[str, str]) -> str:
     if len(value.encode()) > 256:
         raise ValueError("filter= in the pubsub URL has more than 256 bytes, which is all that Pub/Sub takes")
     return value
-
-
-def _integer(given: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
-    value = given.get(name)
-    if value is None:
-        return default
-    if not re.fullmatch("[0-9]{1,13}", value) or not low <= int(value) <= high:
-        raise ValueError(f"{name}={value!r} in the pubsub URL: give a whole number from {low} to {high}")
-    return int(value)

@@ -7,12 +7,13 @@ import logging
 import time
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from google.pubsub_v1 import types
 from grpc import aio
 
+from visionbus.messaging.drivers.pubsub.age import Age
 from visionbus.messaging.drivers.pubsub.backoff import backoff
 from visionbus.messaging.drivers.pubsub.errors import RETRIED_STREAM, Unauthorized, status_of, translated
 
@@ -29,9 +30,7 @@ PAUSE = 1.0  # seconds without room after which a stream is ended: what was push
 EMPTY = 0.005  # seconds that a read waits if there is nothing to read
 LOOK = 0.5  # seconds after which it is noted again that there is nothing
 HEARTBEAT = 25.0  # seconds; the broker ends streams after 60 without a request
-SILENCE = (
-    60.0  # seconds: a broker that lives sends heartbeats after 30; the emulator, which sends none, bears reopening
-)
+SILENCE = 60.0  # seconds: a broker that lives sends heartbeats after 30; the emulator sends none, and bears reopening
 LEAVE = 5.0  # seconds that a broker may take to end a stream whose request side has ended
 WRITE = 5.0  # seconds that a broker may take to take a request
 # What a stream raises that has ended by itself, or takes nothing: `run` sees that, too, and opens another.
@@ -52,9 +51,9 @@ class Pull:
     most_bytes: int  # of them
     received: Callable[[Any, float], None]
     unwanted: Callable[[Any], None]
-    room: asyncio.Event  # set while more may be read
-    plenty: asyncio.Event  # set while there is so much room that a stream is worth opening again
-    opened: asyncio.Event  # set when a stream has been asked for
+    room: asyncio.Event = field(default_factory=asyncio.Event)  # set while more may be read
+    plenty: asyncio.Event = field(default_factory=asyncio.Event)  # set while a stream is worth opening again
+    opened: asyncio.Event = field(default_factory=asyncio.Event)  # set when a stream has been asked for
 
     def request(self, client_id: str) -> Any:  # noqa: ANN401 (a protobuf message)
         """Return the first request of a stream."""
@@ -71,10 +70,7 @@ class Pull:
 class Stream:
     """Reads for as long as `run` runs.
 
-    How old is what is read? The broker counts from when it sent a message, which may lie in buffers until somebody
-    reads: because there was no room, because the loop or the process stood still. So it is noted when buffers were
-    known to be empty (`_since`): when a read waits although the loop turns, and when as many messages were read as may
-    be outstanding. What may be too old to be held is given back, as is everything that comes once the stream is ending.
+    What may be too old to be held (`Age`) is given back, as is everything that comes once the stream is ending.
     """
 
     def __init__(self, connection: Connection, pull: Pull) -> None:
@@ -88,10 +84,7 @@ class Stream:
         self._opened = 0.0
         self._failures = 0  # since something came
         self._written = self._heard = self._left = 0.0
-        self._since = 0.0
-        self._paused = False  # there was no room since then
-        self._counted_from = 0.0
-        self._count = 0  # messages read since
+        self._age = Age(pull.most)
         self._look: asyncio.Handle | None = None
 
     async def run(self) -> None:
@@ -133,19 +126,18 @@ class Stream:
 
     async def _pull_once(self) -> None:
         if not self._ending:
-            await (self._pull.plenty if self._paused else self._pull.room).wait()
+            await (self._pull.plenty if self._age.paused else self._pull.room).wait()
         if self._ending:
             return
         self._leaving = False
-        async with asyncio.timeout(WRITE):
-            call = await self._connection.stream(self._pull.path)
+        call = await self._connection.stream(self._pull.path)
         self._written = self._heard = time.monotonic()
         self._call = call
         try:
             await self._write(call, self._pull.request(self._client_id))
             self._pull.opened.set()
-            self._since = self._counted_from = self._written = self._heard = self._opened = time.monotonic()
-            self._paused = False
+            self._written = self._heard = self._opened = time.monotonic()
+            self._age.emptied(self._opened)
             if self._ending:
                 await self._leave(call)
             await self._read_on(call)
@@ -166,10 +158,7 @@ class Stream:
                 self._pass_on(received)
 
     def _pass_on(self, received: Any) -> None:  # noqa: ANN401 (a protobuf list)
-        since = self._since
-        self._count += len(received)
-        if self._count >= self._pull.most and not self._paused:
-            self._since, self._counted_from, self._count = self._counted_from, self._heard, 0
+        since = self._age.read(len(received), self._heard)
         wanted = not self._leaving or (self._renewing and self._pull.room.is_set())
         if not wanted or self._heard - since > self._pull.ack_deadline / 2:
             self._pull.unwanted(received)
@@ -180,7 +169,7 @@ class Stream:
         """Return whether there is room, soon enough."""
         if self._pull.room.is_set():
             return True
-        self._paused = True
+        self._age.paused = True
         with suppress(TimeoutError):
             async with asyncio.timeout(PAUSE):
                 await self._pull.room.wait()
@@ -189,7 +178,7 @@ class Stream:
 
     def _is_stale(self) -> bool:
         """Return whether what is not read yet may have lain there for too long."""
-        return time.monotonic() - self._since > (PAUSE if self._paused else self._pull.ack_deadline / 2)
+        return time.monotonic() - self._age.since > (PAUSE if self._age.paused else self._pull.ack_deadline / 2)
 
     async def _read(self, call: Any) -> Any:  # noqa: ANN401 (gRPC's own)
         loop = asyncio.get_running_loop()
@@ -212,9 +201,7 @@ class Stream:
         now = time.monotonic()
 
         def waits() -> None:
-            self._since = self._counted_from = previous
-            self._count = 0
-            self._paused = False
+            self._age.emptied(previous)
             self._look = loop.call_later(LOOK, self._look_again, now)
 
         self._look = loop.call_soon(waits)

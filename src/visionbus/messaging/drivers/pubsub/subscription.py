@@ -6,19 +6,20 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from visionbus.messaging.driver import DriverSubscription
+from visionbus.messaging.driver import DriverSubscription, Patience
 from visionbus.messaging.drivers.pubsub.acks import A_CALL, Acks, parts
 from visionbus.messaging.drivers.pubsub.connection import check_process
 from visionbus.messaging.drivers.pubsub.holding import Holding
 from visionbus.messaging.drivers.pubsub.stream import Pull
 from visionbus.messaging.drivers.pubsub.streams import EACH, Streams
-from visionbus.messaging.errors import MessagingError
+from visionbus.messaging.errors import MessagingError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Hashable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Hashable, Sequence
 
     from visionbus.messaging.drivers.pubsub.acked import AckedIds
     from visionbus.messaging.drivers.pubsub.connection import Connection
@@ -29,11 +30,28 @@ log = logging.getLogger(__name__)
 SHORTEST, LONGEST = 10.0, 600.0  # seconds: the ack deadlines that Pub/Sub takes
 TURNS = 8  # looks after leases and streams within an ack deadline ...
 TURN = 2.0  # ... or more: seconds between two at most
-MAX_PATIENCE = 3600.0  # seconds
+LOOK = 10.0  # seconds without a message after which it is looked whether the topic is still there
 GIVEN_BACK = 0.5  # seconds after which what was released is for others alone, if nobody here asks for it
 OPEN = 5.0  # seconds that entering waits for the first stream
 FINISH = 2.0  # seconds that closing waits for the ends of the streams ...
 FLUSH = 3.0  # ... and for answers to what it says then
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one receiver may hold: messages, bytes of data of those that are ready; on so many streams at most."""
+
+    messages: int
+    size: int
+    streams: int
+
+    def most_streams(self) -> int:
+        """Return how many streams are worth having."""
+        return max(1, min(self.streams, self.messages // EACH))
+
+    def of_a_stream(self) -> tuple[int, int]:
+        """Return how many messages and bytes may be outstanding on each."""
+        return -(-self.messages // self.most_streams()), -(-self.size // self.most_streams())
 
 
 class PubsubSubscription(DriverSubscription):
@@ -45,63 +63,50 @@ class PubsubSubscription(DriverSubscription):
         path: str,
         *,
         ack_deadline: float,
-        prefetch: int,
-        prefetch_bytes: int,
-        streams: int,
+        limits: Limits,
         lost: Callable[[Collection[Hashable]], None],
         acked: AckedIds,
+        look: Callable[[], Awaitable[None]],
     ) -> None:
-        """Take the subscription's path; `acked` is what the bus remembers of it."""
+        """Take the subscription's path, and what the bus remembers of its acks; `look` raises what ended it."""
         self.ack_deadline = float(round(min(max(ack_deadline, SHORTEST), LONGEST)))
         self._lost = lost
+        self._look = look
         self._failure: MessagingError | None = None
         self._closed = False
         self._away = False  # the streams are ended, as nobody asks for messages
-        self._patience = self.ack_deadline  # seconds after which others get what lies here and nobody asks for
-        self._wanted_until = time.monotonic() + self._patience
+        self._patience = Patience(self.ack_deadline, time.monotonic())
         self._changed = asyncio.Event()  # there may be something to hand out
-        self._room = asyncio.Event()
-        self._plenty = asyncio.Event()
-        self._opened = asyncio.Event()
         self._hurry = asyncio.Event()  # there may be something here that nobody asks for
-        self._prefetch = prefetch
-        self._holding = Holding(prefetch, prefetch_bytes, self.ack_deadline, acked)
-        self._acks = Acks(connection.call, path, full=max(1, min(prefetch // 2, A_CALL)), patience=self.ack_deadline)
-        most = max(1, min(streams, prefetch // EACH))
-        pull = Pull(
-            path,
-            self.ack_deadline,
-            most=-(-prefetch // most),
-            most_bytes=-(-prefetch_bytes // most),
-            received=self._receive,
-            unwanted=self._give_back,
-            room=self._room,
-            plenty=self._plenty,
-            opened=self._opened,
-        )
-        self._streams = Streams(connection, pull, most, self._fail)
+        self._heard = time.monotonic()  # when something came
+        self._prefetch = limits.messages
+        self._holding = Holding(limits.messages, limits.size, self.ack_deadline, acked)
+        full = max(1, min(limits.messages // 2, A_CALL))
+        self._acks = Acks(connection.call, path, full=full, patience=self.ack_deadline)
+        self._pull = Pull(path, self.ack_deadline, *limits.of_a_stream(), self._receive, self._give_back)
+        self._streams = Streams(connection, self._pull, limits.most_streams(), self._fail)
         self._look_for_room()
         self._streams.start()
-        self._keeping = [self._kept(self._keep()), self._kept(self._look_after_streams())]
+        works = (self._keep, self._look_after_streams, self._look_after_topic)
+        self._keeping = [self._kept(work()) for work in works]
 
     async def opened(self) -> None:
         """Wait for a moment for what keeps this receiver from receiving, and raise it."""
         with suppress(TimeoutError):
             async with asyncio.timeout(OPEN):
-                await self._opened.wait()
+                await self._pull.opened.wait()
         self._check()
 
     async def fetch(self, room: int, timeout: float | None) -> Sequence[Delivery]:
         await asyncio.sleep(0)  # where messages never run out, the loop still turns
+        self._patience.asked(too_late=self._away)
         if self._away and not self._closed:
-            self._patience = min(self._patience * 2, MAX_PATIENCE)  # whoever asks seldom shall find something one day
             self._away = False
             self._streams.start()
-        self._wanted_until = float("inf")
         try:
             return await self._fetch(room, float("inf") if timeout is None else time.monotonic() + timeout)
         finally:
-            self._wanted_until = time.monotonic() + self._patience
+            self._patience.answered(time.monotonic())
 
     async def _fetch(self, room: int, ends: float) -> Sequence[Delivery]:
         while not self._closed:
@@ -136,8 +141,8 @@ class PubsubSubscription(DriverSubscription):
         self._expire(time.monotonic())
         self._acks.give_back(self._holding.withdraw(leases))
         self._look_for_room()
-        if self._wanted_until < float("inf"):  # nobody asks: what the broker brings again would lie here
-            self._wanted_until = min(self._wanted_until, time.monotonic() + GIVEN_BACK)
+        if self._patience.until < float("inf"):  # nobody asks: what the broker brings again would lie here
+            self._patience.shorten(GIVEN_BACK, time.monotonic())
             asyncio.get_running_loop().call_later(GIVEN_BACK, self._hurry.set)
 
     async def close(self) -> None:
@@ -153,14 +158,14 @@ class PubsubSubscription(DriverSubscription):
         await self._acks.flush(FLUSH)
 
     def _receive(self, received: Any, since: float) -> None:  # noqa: ANN401 (a protobuf list)
-        now = time.monotonic()
+        now = self._heard = time.monotonic()
         self._expire(now)
         self._acks.ack(self._holding.add(received, since + self.ack_deadline))
         self._look_for_room()
         self._changed.set()
-        if now > self._wanted_until:
+        if now > self._patience.until:
             self._hurry.set()
-        if self._plenty.is_set():
+        if self._pull.plenty.is_set():
             self._streams.count(len(received), now)
 
     def _give_back(self, received: Any) -> None:  # noqa: ANN401 (a protobuf list)
@@ -175,8 +180,8 @@ class PubsubSubscription(DriverSubscription):
 
     def _look_for_room(self) -> None:
         room = 0 if self._acks.overdue else self._holding.room()
-        (self._room.set if room > 0 else self._room.clear)()
-        (self._plenty.set if 2 * room >= self._prefetch else self._plenty.clear)()
+        (self._pull.room.set if room > 0 else self._pull.room.clear)()
+        (self._pull.plenty.set if 2 * room >= self._prefetch else self._pull.plenty.clear)()
 
     def _check(self) -> None:
         check_process()
@@ -185,7 +190,7 @@ class PubsubSubscription(DriverSubscription):
 
     def _fail(self, failure: MessagingError) -> None:
         self._failure = failure
-        self._opened.set()
+        self._pull.opened.set()
         self._changed.set()
 
     def _kept(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
@@ -205,6 +210,20 @@ class PubsubSubscription(DriverSubscription):
             await asyncio.sleep(self.ack_deadline / TURNS)
             await self._streams.keep_alive()
 
+    async def _look_after_topic(self) -> None:
+        """End with the topic: after its deletion nothing new comes, of which a stream tells nothing."""
+        while True:
+            await asyncio.sleep(LOOK)
+            if time.monotonic() - self._heard < LOOK:
+                continue
+            try:
+                await self._look()
+            except NotFoundError as error:
+                self._fail(error)
+                return
+            except MessagingError as error:
+                log.info("cannot look whether the topic is still there: %s", error)
+
     async def _keep(self) -> None:
         """Extend leases, for as long as the receiver is open."""
         while True:
@@ -216,7 +235,7 @@ class PubsubSubscription(DriverSubscription):
             self._expire(now)
             self._look_for_room()
             await self._extend()
-            if time.monotonic() > self._wanted_until and self._holding.lies_idle():
+            if time.monotonic() > self._patience.until and self._holding.lies_idle():
                 await self._go_away()
 
     async def _extend(self) -> None:
