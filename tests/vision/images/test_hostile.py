@@ -168,16 +168,25 @@ def test_damaged_image_is_refused_or_shrunk(name, place, junk):
     assert shrunk.startswith(b"\xff\xd8")
 
 
-def with_something_before_exif(jpeg):
-    """Return a JPEG as it is, with a segment that looks like a scan, and with a marker that belongs elsewhere."""
-    return [jpeg[:2] + inserted + jpeg[2:] for inserted in (b"", b"\xff\xed\0\x08\xff\xda\0\x03\0\0", b"\xff\xd0")]
+DAMAGED_EXIF = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\x03\0\xff\xff\xff\xff" * 40
+
+
+@pytest.mark.parametrize("before", [b"", b"\xff\xed\0\x08\xff\xda\0\x03\0\0", b"\xff\xd0", b"\xff\xd0junk"])
+def test_damaged_exif_gives_no_warning_whatever_stands_before_it(before):
+    """Nothing, a segment that looks as if a scan began in it, a marker that belongs elsewhere, and then bytes of none."""
+    jpeg = encode("JPEG", exif=DAMAGED_EXIF)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        loaded = load(jpeg[:2] + before + jpeg[2:], SPEC)
+    assert seen == []
+    assert (loaded == load(WHOLE["JPEG"], SPEC)).all()
 
 
 def test_jpeg_without_its_end_is_refused_though_its_thumbnail_has_one():
     thumbnail = b"Exif\0\0" + WHOLE["JPEG"]
     whole = encode("JPEG", exif=thumbnail)
     assert outcome(whole) is not None
-    with pytest.raises(ImageError, match="truncated"):
+    with pytest.raises(ImageError, match="the JPEG file is truncated: use the complete file"):
         load(whole[:-2], SPEC)
 
 
@@ -187,9 +196,8 @@ def test_jpeg_with_something_behind_its_end_is_taken():
 
 
 def test_warnings_of_the_decoder_stay_in_from_several_threads_at_once():
-    exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\x03\0\xff\xff\xff\xff" * 40
     noisy = [
-        *with_something_before_exif(encode("JPEG", exif=exif)),
+        encode("JPEG", exif=DAMAGED_EXIF),
         with_size("GIF", 9000, 9000),
         WHOLE["TIFF"],
         WHOLE["deflated TIFF"],
