@@ -174,19 +174,35 @@ def test_full_disk_stops_what_must_be_mapped_and_leaves_nothing(tmp_path, small_
     assert done.stdout == "[]\n"
 
 
-def opening(folder, memory):
-    """Start to open a folder in another process, which waits after each few images."""
-    command = [sys.executable, "-c", OPEN, folder, str(memory), "wait"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+@pytest.fixture
+def opening():
+    """Start to open a folder in another process, which waits for a line after each few images."""
+    started = []
+
+    def start(folder, memory):
+        command = [sys.executable, "-c", OPEN, folder, str(memory), "wait"]
+        started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        assert started[-1].stdout.readline() == "8\n"
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def result(process):
+    """Let a process go on to its end; return what it has opened."""
+    return process.communicate("\n" * 9)[0].splitlines()[-2]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("memory", [1, 2**30])
-def test_run_killed_while_it_decodes_leaves_nothing_that_harms_or_stays(tmp_path, cache, memory):
+def test_run_killed_while_it_decodes_leaves_nothing_that_harms_or_stays(tmp_path, cache, opening, memory):
     fill(tmp_path)
-    with opening(tmp_path, memory) as killed:
-        assert killed.stdout.readline() == "8\n"
-        killed.kill()
+    killed = opening(tmp_path, memory)
+    killed.kill()
+    killed.wait()
     left = [path for path in cache.rglob("*") if path.is_file()]
     assert len(left) == (1 if memory == 1 else 0)
     for path in left:
@@ -198,24 +214,20 @@ def test_run_killed_while_it_decodes_leaves_nothing_that_harms_or_stays(tmp_path
 
 
 @pytest.mark.slow
-def test_run_that_still_decodes_is_not_taken_for_a_killed_one(tmp_path, cache):
-    fill(tmp_path / "a")
+def test_run_that_still_decodes_is_not_taken_for_a_killed_one(tmp_path, cache, opening):
     fill(tmp_path / "b", 5)
-    with opening(tmp_path / "a", 1) as slow:
-        slow.stdout.readline()
-        (temporary,) = (path for path in cache.rglob("*") if path.is_file())
-        os.utime(temporary, (0, 0))
-        open_data(tmp_path / "b", Input(8, 8))
-        assert slow.communicate("\n" * 9)[0].splitlines()[-2].startswith("20 ")
+    slow = opening(fill(tmp_path / "a"), 1)
+    (temporary,) = (path for path in cache.rglob("*") if path.is_file())
+    os.utime(temporary, (0, 0))
+    open_data(tmp_path / "b", Input(8, 8))
+    assert result(slow).startswith("20 ")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("memory", [1, 2**30])
-def test_two_runs_that_decode_the_same_at_once_are_both_right(tmp_path, cache, memory):
+def test_two_runs_that_decode_the_same_at_once_are_both_right(tmp_path, cache, opening, memory):
     fill(tmp_path)
-    with opening(tmp_path, memory) as one, opening(tmp_path, memory) as other:
-        assert (one.stdout.readline(), other.stdout.readline()) == ("8\n", "8\n")
-        found = [run.communicate("\n" * 9)[0].splitlines()[-2] for run in (one, other)]
+    found = [result(run) for run in [opening(tmp_path, memory), opening(tmp_path, memory)]]
     data = open_data(tmp_path, Input(8, 8), holdout=Holdout(0))
     assert found == [f"20 {int(data.train.images.sum())} ()"] * 2
     assert [path.suffix for path in cache.rglob("*") if path.is_file()] == [".pixels"]

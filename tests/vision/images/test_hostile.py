@@ -173,7 +173,7 @@ DAMAGED_EXIF = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\x03\0\xff\xff\xff
 
 @pytest.mark.parametrize("before", [b"", b"\xff\xed\0\x08\xff\xda\0\x03\0\0", b"\xff\xd0", b"\xff\xd0junk"])
 def test_damaged_exif_gives_no_warning_whatever_stands_before_it(before):
-    """Nothing, a segment that looks as if a scan began in it, a marker that belongs elsewhere, and then bytes of none."""
+    """Nothing, a segment that seems to have a scan in it, a marker that belongs elsewhere, that with other bytes."""
     jpeg = encode("JPEG", exif=DAMAGED_EXIF)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
