@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 URL = f"pubsub://{PROJECT}"
 FILLING = 20  # batches on their way to a new topic: more messages of a key in one request
+PATIENCE = 300  # seconds that the emulator may take for a message of them
 WHERE = "the emulator on the same cores"
 
 
@@ -53,7 +54,7 @@ def topic(*subscriptions: str, filled: int = 0, keys: bool = True) -> Iterator[s
     asyncio.run(_declare(name, *subscriptions))
     try:
         if filled:
-            in_own_process(bus_send, URL, name, filled, FILLING, keys=keys)
+            in_own_process(bus_send, f"{URL}?send_timeout={PATIENCE}", name, filled, FILLING, keys=keys)
         yield name
     finally:
         with SubscriberClient() as subscriber:
