@@ -1,17 +1,20 @@
 """From data to a model file and back: trained, exported, read, the same."""
 
+import io
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import onnx
 import pytest
 from PIL import Image
+from rich.console import Console
 
 torch = pytest.importorskip("torch")
 
-from visionbus.training import Classifier, export, train  # noqa: E402 (torch may be missing)
+from visionbus.training import Classifier, Pixels, export, train  # noqa: E402 (torch may be missing)
 from visionbus.training.export import write  # noqa: E402 (the same)
 from visionbus.training.networks import NetworkConfig, build  # noqa: E402 (the same)
 from visionbus.vision import DatasetError, Input, ModelError, evaluate  # noqa: E402 (the same)
@@ -178,3 +181,94 @@ def test_data_of_single_images_is_refused(tmp_path, stripes):
     single = type(data)(data.images, np.array([0, 1]), data.classes)
     with pytest.raises(DatasetError, match="add images"):
         train(single, tmp_path / "m.onnx", precision="fp32")
+
+
+def test_given_validation_split_is_measured_and_never_learnt(tmp_path, stripes):
+    data = TrainingData("stripes", SPEC, stripes(100), validation=stripes(40, seed=1), trainval=stripes(140))
+    trained = train(data, tmp_path / "m.onnx", epochs=2, precision="fp32")
+    assert trained.model.figures["train"]["images"] == 100
+    assert {epoch.fit for epoch in trained.history} == {"decide"}
+    assert evaluate(trained.model, data.validation).confusion == trained.validation.confusion
+    again = train(data, tmp_path / "m.onnx", epochs=2, precision="fp32", refit=True)
+    assert again.model.figures["train"]["images"] == 140
+
+
+def test_course_of_the_training_is_in_the_file_without_what_differs_each_time(trained):
+    history = trained.model.figures["history"]
+    assert [(entry["fit"], entry["epoch"]) for entry in history] == [
+        (fit, number) for fit in ("decide", "final") for number in (1, 2, 3, 4)
+    ]
+    assert history[3]["validation_accuracy"] == round(trained.history[3].validation_accuracy, 4)
+    assert "validation_loss" not in history[4]
+    assert "seconds" not in history[0]
+    assert "history" not in trained.path.with_suffix(".md").read_text(encoding="utf-8")
+
+
+def test_time_budget_covers_everything(tmp_path, stripes):
+    lines = io.StringIO()
+    began = time.monotonic()
+    trained = train(
+        stripes(5000, side=28),
+        tmp_path / "m.onnx",
+        epochs=1000,
+        time_budget=20,
+        precision="fp32",
+        console=Console(file=lines),
+    )
+    assert time.monotonic() - began < 2 * 20  # it is far below 20 but where other work needs the processor
+    assert trained.history[-1].fit == "final"
+    assert trained.model.provenance["recipe"]["epochs"] < 1000
+    assert not (tmp_path / "m.checkpoint").exists()
+
+
+def test_budget_that_suffices_for_nothing_still_gives_a_model(tmp_path, stripes):
+    trained = train(stripes(300), tmp_path / "m.onnx", time_budget=0.01, precision="fp32")
+    assert [epoch.of for epoch in trained.history] == [1, 1]
+    assert OnnxModel(tmp_path / "m.onnx").classes == ("upright", "level")
+
+
+class Own(torch.nn.Module):
+    """A user's network, which takes what torchvision's take."""
+
+    def __init__(self, classes=2):
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Conv2d(1, 8, 3, padding=1),
+            torch.nn.ReLU(),
+            torch.nn.AdaptiveMaxPool2d(1),
+            torch.nn.Flatten(),
+            torch.nn.Linear(8, classes),
+        )
+
+    def forward(self, pixels):
+        return self.layers(pixels)
+
+
+def test_user_s_own_network_is_trained_as_a_copy_or_made_by_a_function(tmp_path, stripes):
+    network = Pixels(Own(), mean=(128.0,), deviation=(64.0,))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    trained = train(stripes(200), tmp_path / "m.onnx", network=network, epochs=3, precision="fp32")
+    assert trained.model.provenance["network"] == {"kind": "own", "own": "Pixels"}
+    assert all((value == before[name]).all() for name, value in network.state_dict().items())
+    seen = []
+
+    def make(classes, spec):
+        seen.append((classes, spec))
+        return Pixels(Own(classes), mean=(128.0,), deviation=(64.0,))
+
+    train(stripes(60), tmp_path / "m.onnx", network=make, epochs=1, precision="fp32", refit=False)
+    assert set(seen) == {(2, SPEC)}
+
+
+def test_user_s_network_for_other_images_is_refused_before_the_training(tmp_path, stripes):
+    with pytest.raises(TypeError, match="Pixels"):
+        train(stripes(60), tmp_path / "m.onnx", network=Own())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_image_size_is_that_of_files_and_arrays_stay_as_they_are(tmp_path, stripes):
+    folder_of_photos(tmp_path / "shapes")
+    trained = train(tmp_path / "shapes", tmp_path / "m.onnx", image_size=24, epochs=1, precision="fp32", refit=False)
+    assert trained.model.input == Input(24, 24, "RGB", fit="crop")
+    with pytest.raises(DatasetError, match="arrays stay 12 x 12"):
+        train(stripes(60), tmp_path / "m.onnx", image_size=24)

@@ -70,7 +70,7 @@ class Duration(click.ParamType[float]):
     "--image-size",
     metavar="PIXELS",
     type=click.IntRange(8, 1024),
-    show_default="what suits the images, at most 64",
+    show_default="what suits the images, at most 64, or 160 for a backbone",
     help="Crop and resize image files to this many pixels per side.",
 )
 @click.option(
@@ -80,6 +80,21 @@ class Duration(click.ParamType[float]):
     show_default=True,
     help="Change images at random while learning: flip mirrors left and right (not for text), shift moves, photo "
     "flips, crops, turns and changes colours; auto is flip up to 32 pixels per side, and photo above.",
+)
+@click.option(
+    "--backbone",
+    metavar="NAME",
+    default="auto",
+    show_default=True,
+    help="A network of timm with pretrained weights; none is ours, from scratch; auto takes a backbone for photographs "
+    "where weights are on this machine, and ours elsewhere.",
+)
+@click.option(
+    "--weights",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    show_default="those on this machine, or from the hub",
+    help="The backbone's weights: .safetensors, or written by torch.save.",
 )
 @click.option(
     "--seed",
@@ -133,6 +148,8 @@ def train(  # noqa: PLR0913 (an argument per option)
     time_budget: float | None,
     image_size: int | None,
     augment: AugmentName,
+    backbone: str,
+    weights: Path | None,
     seed: int,
     repeats: int,
     refit: bool | None,
@@ -170,6 +187,8 @@ def train(  # noqa: PLR0913 (an argument per option)
         epochs=epochs,
         image_size=image_size,
         augment=augment,
+        backbone=backbone,
+        weights=weights,
         seed=seed,
         repeats=repeats,
         devices=devices,
@@ -191,11 +210,12 @@ def train(  # noqa: PLR0913 (an argument per option)
 def _check(context: click.Context, output: Path, *, overwrite: bool, resume: bool) -> None:
     """Refuse to replace what exists, and options that an interrupted training has decided already."""
     if resume:
-        decided = {"epochs", "time_budget", "image_size", "augment", "seed", "repeats", "refit", "devices", "precision"}
+        kept = {"data", "output", "overwrite", "resume", "name", "allow_broken", "as_json", "verbose"}
         given = [
             parameter.opts[0]
             for parameter in context.command.params
-            if parameter.name in decided and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+            if parameter.name not in kept
+            and context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
         ]
         if given:
             raise click.UsageError(f"--resume goes on as it was planned: leave {', '.join(given)} out")

@@ -16,7 +16,7 @@ from visionbus.training.errors import CheckpointError, ProcessError, TrainingErr
 from visionbus.training.export import export
 from visionbus.training.history import Epoch
 from visionbus.training.loop import Control, fit
-from visionbus.training.networks import Network, NetworkConfig
+from visionbus.training.networks import Network, NetworkConfig, Pixels
 from visionbus.training.pipeline import Trained, train
 from visionbus.training.recipe import Phase, Recipe
 
@@ -29,6 +29,7 @@ __all__ = [
     "Network",
     "NetworkConfig",
     "Phase",
+    "Pixels",
     "ProcessError",
     "Recipe",
     "Trained",

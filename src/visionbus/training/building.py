@@ -1,70 +1,93 @@
-"""Builds the networks of a training: ours, or the user's own."""
+"""Chooses and builds the networks of a training: ours, one with pretrained weights, or the user's own."""
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from visionbus.training.classifier import as_tensor
-from visionbus.training.networks import NetworkConfig, build
+from visionbus.training.networks import check, choose, fresh, from_json, to_json
+from visionbus.training.networks.choice import AUTO, SCRATCH
 from visionbus.training.seeds import random_state_of_its_own
 from visionbus.vision import Dataset, Input
+from visionbus.vision.datasets.choosing import SIDE, Look, suitable_input
 
-NetworkSource = nn.Module | Callable[[int, Input], nn.Module]
+Module = nn.Module | Callable[[int, Input], nn.Module]
 
+_PHOTO = 160  # pixels per side that photographs have for a backbone, at most
 _PROCESSOR = torch.device("cpu")
 
 
-def describe(source: NetworkSource | None, spec: Input, classes: int) -> dict[str, object]:
-    """Return what a plan says of the network, as JSON values."""
-    if source is None:
-        return {"kind": "small", **asdict(NetworkConfig.for_images(spec, classes))}
-    named = type(source) if isinstance(source, nn.Module) else source
-    return {"kind": "own", "name": getattr(named, "__qualname__", type(named).__qualname__)}
+@dataclass(frozen=True, eq=False)
+class NetworkSource:
+    """Where the networks of a training come from.
 
-
-def fresh_network(
-    network: Mapping[str, object], source: NetworkSource | None, data: Dataset, *, seed: int, spec: Input
-) -> nn.Module:
-    """Return a network that has learnt nothing yet, on the processor.
-
-    Args:
-        network: what the plan says of it.
-        source: the user's own module, of which a copy is returned, or function; None for ours.
-        data: the images to be learnt.
-        seed: fixes the weights.
-        spec: the images that it takes.
-
-    Raises:
-        ValueError: if the user's network does not map images to logits.
+    Attributes:
+        own: the user's own network, of which copies are trained; or a function of the number of classes and the `Input`
+            that makes one; None for one of ours.
+        backbone: the name of a network of timm, "none" for ours from scratch, or "auto".
+        weights: the file of the backbone's weights; None for those at hand, or from the hub.
     """
-    if source is None:
-        values = {key: value for key, value in network.items() if key != "kind"}
-        return build(NetworkConfig(**values | {"widths": tuple(values["widths"])}), data.images, seed=seed)  # type: ignore[arg-type]
-    with random_state_of_its_own(_PROCESSOR):
-        torch.manual_seed(seed)
-        own = copy.deepcopy(source) if isinstance(source, nn.Module) else source(len(data.classes), spec)
-    _check(own, data)
-    return own
+
+    own: Module | None = None
+    backbone: str = AUTO
+    weights: Path | None = None
+
+    @property
+    def name(self) -> str | None:
+        """What to call the user's own network; None if there is none."""
+        if self.own is None:
+            return None
+        named = type(self.own) if isinstance(self.own, nn.Module) else self.own
+        return getattr(named, "__qualname__", type(named).__qualname__)
+
+    def describe(self, spec: Input, classes: int) -> tuple[dict[str, object], str]:
+        """Return what a plan says of the network for such images, as JSON values, and a note for the user.
+
+        Raises:
+            WeightsError: if the weights of the backbone cannot be had.
+            ModuleNotFoundError: if timm is needed, and not installed.
+            ValueError: if timm has no such network, or there are weights and no backbone.
+        """
+        if self.name is not None:
+            return {"kind": "own", "own": self.name}, ""
+        choice = choose(spec, classes, backbone=self.backbone, weights=self.weights)
+        return to_json(choice.config), choice.note
+
+    def fresh(self, network: Mapping[str, object], data: Dataset, *, seed: int, spec: Input) -> nn.Module:
+        """Return a network that has learnt nothing of the data yet, on the processor.
+
+        Args:
+            network: what the plan says of it.
+            data: the images to be learnt.
+            seed: fixes the weights that are random.
+            spec: the images that it takes.
+
+        Raises:
+            TypeError: if the user's network does not map images to logits.
+            ValueError: if these are for another number of classes, or nothing in it can learn.
+        """
+        if self.own is None:
+            return fresh(from_json(network), data.images, seed=seed)
+        with random_state_of_its_own(_PROCESSOR):
+            torch.manual_seed(seed)
+            own = copy.deepcopy(self.own) if isinstance(self.own, nn.Module) else self.own(len(data.classes), spec)
+        check(own, spec, len(data.classes))
+        return own
 
 
-def _check(network: nn.Module, data: Dataset) -> None:
-    """Check that two images give two rows of logits."""
-    if not isinstance(network, nn.Module):
-        raise TypeError(
-            f"network gave a {type(network).__name__}: give a torch.nn.Module, or a function that makes one"
-        )
-    images = as_tensor(data.images[:2])
-    was_training = network.training
-    with torch.no_grad():
-        logits = network.eval()(images)
-    network.train(was_training)
-    shape = (len(images), len(data.classes))
-    if not isinstance(logits, torch.Tensor) or logits.shape != shape or not logits.is_floating_point():
-        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise ValueError(
-            f"the network must map uint8 {tuple(images.shape)} to float logits {shape}, but returns {got}: see "
-            "Pixels for networks that take float [n, channel, height, width]"
-        )
+def input_for(source: NetworkSource, image_size: int | None) -> Callable[[Look], Input]:
+    """Return what chooses the Input for image files: photographs are larger for a backbone than for training anew."""
+
+    def chosen(look: Look) -> Input:
+        if image_size is not None:
+            return look.square(image_size)
+        large = look.square(min(_PHOTO, look.side))
+        wants_large = source.own is None and source.backbone != SCRATCH and look.side > SIDE
+        if wants_large and source.describe(large, 2)[0]["kind"] == "backbone":
+            return large
+        return suitable_input(look)
+
+    return chosen

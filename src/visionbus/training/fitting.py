@@ -38,8 +38,7 @@ class Fitting:
         self._phases = phases_of(network)
         self._learnable = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
         self._per_epoch = recipe.steps_per_epoch(len(dataset))
-        limits = [replace(recipe, epochs=recipe.epochs * phase.epochs).steps(len(dataset)) for phase in self._phases]
-        self.schedule = Schedule.of(limits)
+        self.schedule = Schedule.of(recipe.phase_steps(self._phases, len(dataset)))
         self._parts = 1  # in which each batch is computed
         self._order: tuple[tuple[int, int], tuple[Tensor, ...]] = ((-1, -1), ())
         fabric.to_device(network)

@@ -1,5 +1,6 @@
 """Opens the data of a training, and says what was found."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -8,18 +9,24 @@ from visionbus.training.progress import TrainingProgress
 from visionbus.vision import Dataset, DatasetError, Input
 from visionbus.vision.datasets import Checks, Decoding, Holdout, TrainingData, open_data, split
 from visionbus.vision.datasets.array_sources import Source
+from visionbus.vision.datasets.choosing import Look
 
 VALIDATION = 0.1  # the fraction of each class that is held out where no validation split is given
 
 
 def open_for_training(
-    data: Source | TrainingData, spec: Input | None, *, seed: int, checks: Checks | None, progress: TrainingProgress
+    data: Source | TrainingData,
+    spec: Input | Callable[[Look], Input],
+    *,
+    seed: int,
+    checks: Checks | None,
+    progress: TrainingProgress,
 ) -> TrainingData:
     """Return the data with a validation split, and all that a final fit may learn from.
 
     Args:
         data: what `open_data` takes, or what it has returned.
-        spec: what image files are fitted to; by default what suits them.
+        spec: what image files are fitted to, or what chooses it.
         seed: of the validation split, where one is made.
         checks: what is let pass.
         progress: is told what was found.

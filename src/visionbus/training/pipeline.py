@@ -11,7 +11,7 @@ from rich.console import Console
 
 from visionbus.training import checkpoint as checkpoints
 from visionbus.training.augment import AugmentName
-from visionbus.training.building import NetworkSource, describe, fresh_network
+from visionbus.training.building import Module, NetworkSource, input_for
 from visionbus.training.checkpoint import Checkpoint
 from visionbus.training.errors import CheckpointError
 from visionbus.training.export import write
@@ -22,9 +22,10 @@ from visionbus.training.precision import choose, step_seconds
 from visionbus.training.processes import fabric_for, refuse_children
 from visionbus.training.progress import TrainingProgress
 from visionbus.training.provenance import environment, figures, provenance
+from visionbus.training.recipe import phases_of
 from visionbus.training.session import Outcome, Session, digest
 from visionbus.training.stop import Stop
-from visionbus.vision import Evaluation, Input
+from visionbus.vision import DatasetError, Evaluation
 from visionbus.vision.card import card
 from visionbus.vision.datasets import Checks, TrainingData
 from visionbus.vision.datasets.array_sources import Source
@@ -79,7 +80,9 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
     time_budget: float | None = None,
     resume: bool = False,
     checkpoint_every: float = 15.0,
-    network: NetworkSource | None = None,
+    backbone: str = "auto",
+    weights: Path | None = None,
+    network: Module | None = None,
     checks: Checks | None = None,
     console: Console | None = None,
 ) -> Trained:
@@ -99,7 +102,7 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
         name: the name by which requests ask for the model; by default the file's stem.
         epochs: how often each image is shown; by default 8, and more for fewer than 20,000 images.
         image_size: the pixels per side that image files are cropped and resized to; by default what suits them, at most
-            64. Arrays stay as they are.
+            64, or 160 for a backbone. Arrays stay as they are.
         augment: "none"; "flip" left to right; "shift"; "photo": flip, crop, turn, colours; "auto" takes flip up to 32
             pixels per side, photo above.
         seed: fixes weights, order, augmentation and split. On one machine, with the same threads, versions and
@@ -114,6 +117,10 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
         resume: go on from the checkpoint of an interrupted training with the same output, as was planned then: the
             options above are not heeded, but for `name`.
         checkpoint_every: the seconds after which the checkpoint is written, besides the end of each epoch.
+        backbone: the name of a network of timm, with pretrained weights; "none" for ours, from scratch; "auto" for a
+            backbone where the images are photographs and its weights are on this machine, and for ours elsewhere.
+        weights: the file of the backbone's weights, .safetensors or of torch.save; by default those on this machine, or
+            from the hub.
         network: the user's own, in place of ours: a module (of which copies are trained), or a function of the number
             of classes and the `Input` that makes one. It maps uint8 [n, height, width, channel] to logits.
         checks: what is let pass in the data.
@@ -134,17 +141,19 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
     path = checkpoints.path_for(output)
     earlier = checkpoints.load(path) if resume else None
     checkpoints.reserve(path, output)
+    source = NetworkSource(network, backbone, weights)
     with TrainingProgress(console) as progress:
-        spec = earlier.plan.input if earlier else _input(image_size)
+        spec = earlier.plan.input if earlier else input_for(source, image_size)
         seed = earlier.plan.seed if earlier else seed
         opened = open_for_training(data, spec, seed=seed, checks=checks, progress=progress)
+        _check_size(opened, image_size)
         if earlier:
-            plan = _gone_on(earlier, opened, network, progress)
+            plan = _gone_on(earlier, opened, source, progress)
         else:
-            plan = _begun(opened, options, network, path, began, progress)
+            plan = _begun(opened, options, source, path, began, progress)
         ends = _end_of_fits(plan, began - (earlier.seconds if earlier else 0.0))
         with Stop() as stop:
-            outcome = Session(plan, opened, network, path, checkpoint_every, ends, progress, stop).run()
+            outcome = Session(plan, opened, source, path, checkpoint_every, ends, progress, stop).run()
             model = _write(outcome, plan, opened, output, name or output.stem)
         if outcome.stopped:
             progress.say(f"stopped: {outcome.stopped}; the same command with --resume goes on")
@@ -161,22 +170,26 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
     )
 
 
-def _input(image_size: int | None) -> Input | None:
-    return Input(image_size, image_size, fit="crop") if image_size is not None else None
+def _check_size(opened: TrainingData, image_size: int | None) -> None:
+    if image_size is not None and {opened.input.height, opened.input.width} != {image_size}:
+        raise DatasetError(f"arrays stay {opened.input.height} x {opened.input.width}: leave the image size out")
 
 
 def _begun(
     opened: TrainingData,
     options: Options,
-    source: NetworkSource | None,
+    source: NetworkSource,
     path: Path,
     began: float,
     progress: TrainingProgress,
 ) -> Plan:
     """Plan a training, and write its first checkpoint."""
     progress.trying()
-    plan = make_plan(_facts(opened), options, describe(source, opened.input, len(opened.train.classes)))
-    trial = fresh_network(plan.network, source, opened.train, seed=plan.seed, spec=plan.input)
+    chosen, note = source.describe(opened.input, len(opened.train.classes))
+    if note:
+        progress.say(note)
+    trial = source.fresh(chosen, opened.train, seed=options.seed, spec=opened.input)
+    plan = make_plan(_facts(opened), options, chosen, phases_of(trial))
     sample = opened.train.subset(np.arange(min(plan.recipe.batch, len(opened.train))))
     plan = replace(plan, precision=choose(plan.precision, trial, sample, plan.recipe))
     if options.time_budget is not None:
@@ -216,9 +229,7 @@ def _end_of_fits(plan: Plan, began: float) -> float:
     return math.inf if plan.time_budget is None else began + plan.time_budget - plan.reserve
 
 
-def _gone_on(
-    earlier: Checkpoint, opened: TrainingData, source: NetworkSource | None, progress: TrainingProgress
-) -> Plan:
+def _gone_on(earlier: Checkpoint, opened: TrainingData, source: NetworkSource, progress: TrainingProgress) -> Plan:
     """Check that an interrupted training can go on with these data and this network; return its plan.
 
     Raises:
@@ -227,7 +238,7 @@ def _gone_on(
     plan = earlier.plan
     if earlier.data != digest(opened):
         raise CheckpointError("the checkpoint is of a training on other data: name that data, or train anew")
-    if plan.network != describe(source, plan.input, len(plan.classes)):
+    if source.name != plan.network.get("own"):
         raise CheckpointError("the checkpoint is of another network: give that one, or train anew")
     here = environment()
     for key in (key for key in here if here[key] != earlier.environment.get(key)):

@@ -1,13 +1,14 @@
 """All that a training decides before its first step, as one value: from facts about the data and the user's options."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self, get_args
 
 from visionbus.training.augment import AugmentName, augment_for
 from visionbus.training.history import FitName
-from visionbus.training.recipe import Recipe
+from visionbus.training.recipe import Phase, Recipe
 from visionbus.vision import Input
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -94,6 +95,7 @@ class Plan:
         classes: their names, in the order of the logits.
         network: what is built: `kind`, and what that kind needs.
         recipe: how each network is fitted.
+        phases: of each fit, as the network defines them.
         images: how many images each fit has: that which decides, and the final ones.
         refit: whether there are final fits, on training and validation together.
         seed: of the first fit.
@@ -110,6 +112,7 @@ class Plan:
     classes: tuple[str, ...]
     network: Mapping[str, object]
     recipe: Recipe
+    phases: tuple[Phase, ...]
     images: tuple[int, int]
     refit: bool
     seed: int
@@ -131,21 +134,38 @@ class Plan:
     @property
     def steps(self) -> tuple[int, ...]:
         """The number of steps of each fit."""
-        return tuple(self.recipe.steps(self.images[name == "final"]) for name, _ in self.fits)
+        return tuple(sum(self.recipe.phase_steps(self.phases, self._images(name))) for name, _ in self.fits)
+
+    @property
+    def costs(self) -> tuple[float, ...]:
+        """How long each fit takes, where a step takes 1; computing features takes a third, learning from them nothing.
+
+        It is measured in parts of steps since only the machine knows how long these take.
+        """
+        return tuple(self._cost(self._images(name)) for name, _ in self.fits)
 
     def within(self, seconds: float, step: float) -> "Plan":
         """Return a plan whose fits take at most this long, where a step takes `step` seconds; at least one step each.
 
         Epochs are whole, unless even one is too long.
         """
-        factor = seconds / (sum(self.steps) * step)
-        if factor >= 1:
+        shortest = replace(self, recipe=replace(self.recipe, epochs=sys.float_info.min))
+        fixed, whole = sum(shortest.costs) * step, sum(self.costs) * step
+        if whole <= seconds:
             return self
-        epochs = self.recipe.epochs * max(factor, 0.0)
+        epochs = self.recipe.epochs * max(seconds - fixed, 0.0) / (whole - fixed)
         least = 1 / self.recipe.steps_per_epoch(max(self.images))
-        return replace(
-            self, recipe=replace(self.recipe, epochs=math.floor(epochs) if epochs >= 1 else max(epochs, least))
-        )
+        epochs = math.floor(epochs) if epochs >= 1 else max(epochs, least)
+        return replace(self, recipe=replace(self.recipe, epochs=epochs))
+
+    def _images(self, name: FitName) -> int:
+        return self.images[name == "final"]
+
+    def _cost(self, images: int) -> float:
+        """Return the cost of one fit in steps."""
+        limits = self.recipe.phase_steps(self.phases, images)
+        features = self.recipe.steps_per_epoch(images) / 3
+        return sum(features if phase.features else limit for phase, limit in zip(self.phases, limits, strict=True))
 
     def to_json(self) -> dict[str, object]:
         """Return the values by their names."""
@@ -156,11 +176,18 @@ class Plan:
         """Return the plan whose `to_json` is `value`, as JSON gives it back."""
         spec, recipe = Input.from_json(value["input"]), Recipe.from_json(value["recipe"])
         rows = {key: tuple(value[key]) for key in ("classes", "images")}
-        return cls(**{**value, **rows, "input": spec, "recipe": recipe})
+        phases = tuple(Phase(**{**phase, "learns": tuple(phase["learns"])}) for phase in value["phases"])
+        return cls(**{**value, **rows, "input": spec, "recipe": recipe, "phases": phases})
 
 
-def make_plan(facts: Facts, options: Options, network: Mapping[str, object]) -> Plan:
+def make_plan(facts: Facts, options: Options, network: Mapping[str, object], phases: Sequence[Phase]) -> Plan:
     """Decide what can be decided without trying anything.
+
+    Args:
+        facts: what is known.
+        options: what the user has decided.
+        network: what is built, as JSON values.
+        phases: in which it is fitted.
 
     Raises:
         ValueError: if there are more devices than a batch can be shared among.
@@ -182,6 +209,7 @@ def make_plan(facts: Facts, options: Options, network: Mapping[str, object]) -> 
         classes=facts.classes,
         network=network,
         recipe=recipe,
+        phases=tuple(phases),
         images=(facts.train, facts.train + facts.validation),
         refit=refit,
         seed=options.seed,

@@ -1,6 +1,5 @@
 """Runs a fit on one device in this process, or on several in processes of their own."""
 
-import io
 import multiprocessing
 import pickle
 import signal
@@ -54,14 +53,13 @@ def refuse_children() -> None:
 
 @dataclass(frozen=True)
 class _Order:
-    """What a process gets to work; plain values only, and the network as bytes."""
+    """What each process is to do."""
 
     job: Job
-    network: bytes
+    network: nn.Module
     train: SharedDataset
     validation: SharedDataset | None
     threads: int
-    link: Connection
 
 
 def launch(
@@ -93,11 +91,11 @@ def launch(
     with tempfile.TemporaryDirectory(prefix="visionbus-") as name:
         train, validation = data
         held = share(validation, Path(name)) if validation is not None else None
-        order = _Order(job, _pickled(network), share(train, Path(name)), held, threads, theirs)
+        order = _pickled(_Order(job, network, share(train, Path(name)), held, threads))
         listener.start()
         try:
             with stop.calling(lambda: ours.send("stop")), _ended_with_this():
-                fabric.launch(_work, order)  # type: ignore[arg-type]  # it takes arguments, too
+                fabric.launch(_work, order, theirs)  # type: ignore[arg-type]  # it takes arguments, too
         except ProcessException as error:
             if not stop.requested:  # Ctrl-C may end a process that is only starting
                 raise ProcessError(_reason(error)) from error
@@ -108,17 +106,15 @@ def launch(
     return checkpoints.load(job.checkpoint)
 
 
-def _pickled(network: nn.Module) -> bytes:
-    """Return a network as bytes, by value: shared memory is scarce in containers."""
-    file = io.BytesIO()
+def _pickled(order: _Order) -> bytes:
+    """Return an order as bytes, the network by value: shared memory is scarce in containers."""
     try:
-        pickle.dump(network, file)
+        return pickle.dumps(order)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ProcessError(
             f"the network cannot be given to other processes ({error}): define its class in a module, at the top "
             "level, or train on one device"
         ) from error
-    return file.getvalue()
 
 
 @contextmanager
@@ -193,16 +189,16 @@ class _Silent:
         return False
 
 
-def _work(fabric: Fabric, order: _Order) -> None:
+def _work(fabric: Fabric, pickled: bytes, link: Connection) -> None:
     """Do an order in one process of several."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the process that started these decides
+    order: _Order = pickle.loads(pickled)  # noqa: S301 (from the process that started this one)
     torch.set_num_threads(max(order.threads // fabric.world_size, 1))
-    observer = _Reporter(order.link) if fabric.global_rank == 0 else _Silent()
-    network = pickle.loads(order.network)  # noqa: S301 (from the process that started this one)
+    observer = _Reporter(link) if fabric.global_rank == 0 else _Silent()
     validation = order.validation.open() if order.validation and fabric.global_rank == 0 else None
     run(
         order.job,
-        network,
+        order.network,
         (order.train.open(), validation),
         fabric=fabric,
         observer=observer,

@@ -75,7 +75,7 @@ def provenance(plan: Plan, data: str, output: str) -> dict[str, object]:
     command = ["visionbus", "train", data, "-o", output, "--epochs", epochs]
     command += ["--seed", str(plan.seed), "--repeats", str(plan.repeats), "--precision", plan.precision]
     command += [] if plan.devices == 1 else ["--devices", str(plan.devices)]
-    settings = {key: value for key, value in plan.to_json().items() if key not in {"input", "classes"}}
+    settings = {key: value for key, value in plan.to_json().items() if key not in {"input", "classes", "phases"}}
     return {"command": shlex.join(command), **settings, **environment()}
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol, Self, runtime_checkable
 
 from torch import nn
@@ -65,6 +65,10 @@ class Recipe:
     def steps(self, images: int) -> int:
         """Return the number of steps for this many images."""
         return max(round(self.epochs * self.steps_per_epoch(images)), 1)
+
+    def phase_steps(self, phases: "Sequence[Phase]", images: int) -> tuple[int, ...]:
+        """Return the number of steps in each phase, at least one."""
+        return tuple(replace(self, epochs=self.epochs * phase.epochs).steps(images) for phase in phases)
 
     def rate_at(self, done: float) -> float:
         """Return the learning rate after the fraction `done` of all steps, 0 to 1."""

@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from visionbus.training import checkpoint as checkpoints
-from visionbus.training.building import NetworkSource, fresh_network
+from visionbus.training.building import NetworkSource
 from visionbus.training.checkpoint import Checkpoint
 from visionbus.training.classifier import Classifier, temperature_for
 from visionbus.training.fitting import State
@@ -54,7 +54,7 @@ class Session:
     Attributes:
         plan: all settings.
         data: the splits; there is a validation split.
-        source: the user's own network, or None.
+        source: of the networks.
         path: the checkpoint file, which exists.
         every: the seconds after which it is written again.
         ends: when the fits must be over, by `time.monotonic`.
@@ -64,7 +64,7 @@ class Session:
 
     plan: Plan
     data: TrainingData
-    source: NetworkSource | None
+    source: NetworkSource
     path: Path
     every: float
     ends: float
@@ -126,8 +126,8 @@ class Session:
 
     def _deadline(self, number: int) -> float:
         """Return when a fit must be over: it may have its share of the time that remains for all of them."""
-        now, steps = time.monotonic(), self.plan.steps[number:]
-        return now + (self.ends - now) * steps[0] / sum(steps)
+        now, costs = time.monotonic(), self.plan.costs[number:]
+        return now + (self.ends - now) * costs[0] / sum(costs)
 
     def _stopped(self, checkpoint: Checkpoint, decided: Classifier, validation: Evaluation) -> Outcome:
         """Return what there is: the first finished final network, or that which decided, as far as it has come."""
@@ -147,7 +147,7 @@ class Session:
 
     def fresh(self, name: FitName, seed: int) -> nn.Module:
         """Return a network that has learnt nothing yet."""
-        return fresh_network(self.plan.network, self.source, self.images(name), seed=seed, spec=self.plan.input)
+        return self.source.fresh(self.plan.network, self.images(name), seed=seed, spec=self.plan.input)
 
     def _classifier(self, weights: State, temperature: float = 1.0) -> Classifier:
         """Return a network with these weights."""

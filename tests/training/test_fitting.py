@@ -1,0 +1,209 @@
+"""What a fit does at each step: phases, memory that does not suffice, deadlines, weights of classes."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from lightning_fabric import Fabric  # noqa: E402 (torch may be missing)
+
+from visionbus.training import Control, Phase, Recipe, fit  # noqa: E402 (the same)
+from visionbus.training.fitting import Fitting  # noqa: E402 (the same)
+from visionbus.training.networks import NetworkConfig, build  # noqa: E402 (the same)
+
+pytestmark = pytest.mark.slow  # torch takes seconds to import
+
+
+class Notes:
+    def __init__(self):
+        self.steps, self.epochs, self.facts = 0, [], []
+
+    def step(self):
+        self.steps += 1
+
+    def epoch(self, epoch):
+        self.epochs.append(epoch)
+
+    def say(self, fact):
+        self.facts.append(fact)
+
+
+class Staged(torch.nn.Module):
+    """A body, a head, and a batch norm, that are fitted one after the other."""
+
+    def __init__(self, plan=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = torch.nn.Sequential(torch.nn.Linear(144, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU())
+        self.head = torch.nn.Linear(8, 2)
+        self.plan = plan or [Phase(1, 1, ("head.",), features=True), Phase(1, 0.1)]
+        self.shown = 0
+
+    def features(self, images):
+        self.shown += len(images)
+        return self.body(images.float().flatten(1) / 255)
+
+    def forward(self, images):
+        return self.head(self.features(images))
+
+    def phases(self):
+        return self.plan
+
+
+class Greedy(torch.nn.Module):
+    """A network for which memory never suffices above a number of images at a time."""
+
+    def __init__(self, most):
+        super().__init__()
+        torch.manual_seed(0)
+        self.most, self.sizes = most, []
+        self.head = torch.nn.Linear(144, 2)
+
+    def forward(self, images):
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.sizes.append(len(images))
+        return self.head(images.float().flatten(1) / 255)
+
+
+def fabric():
+    return Fabric(accelerator="cpu", devices=1)
+
+
+def fitted(network, data, recipe, *, control=None, validation=None):
+    notes = Notes()
+    done = fit(network, data, recipe, fabric=fabric(), seed=0, observer=notes, control=control, validation=validation)
+    return done, notes
+
+
+def weights(network):
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def test_features_are_computed_once_and_the_body_stays_while_the_head_learns(stripes):
+    network = Staged([Phase(5, 1, ("head.",), features=True)])
+    before, data = weights(network), stripes(60)
+    _, notes = fitted(network, data, Recipe(epochs=1, batch=20))
+    assert network.shown == 60  # in five epochs
+    after = weights(network)
+    assert [name for name in before if (before[name] != after[name]).any()] == ["head.weight", "head.bias"]
+    assert [epoch.number for epoch in notes.epochs] == [1, 2, 3, 4, 5]
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_what_does_not_learn_in_a_phase_keeps_its_batch_statistics(stripes):
+    network = Staged([Phase(1, 1, ("head.",))])
+    before = weights(network)
+    fitted(network, stripes(60), Recipe(epochs=1, batch=20))
+    after = weights(network)
+    assert [name for name in before if (before[name] != after[name]).any()] == ["head.weight", "head.bias"]
+
+
+def test_phases_follow_each_other_and_a_later_one_lets_all_learn(stripes):
+    network, kept = Staged(), []
+    control = Control(keep=kept.append, every=0)
+    fitted(network, stripes(60), Recipe(epochs=2, batch=20), control=control)
+    assert [(state["schedule"]["phase"], state["schedule"]["step"]) for state in kept][5:8] == [(1, 0), (1, 1), (1, 2)]
+    body = "body.0.weight"
+    assert (kept[5]["network"][body] == kept[0]["network"][body]).all()
+    assert (kept[6]["network"][body] == kept[0]["network"][body]).all()  # the rate is 0 in the first step
+    assert (kept[7]["network"][body] != kept[0]["network"][body]).any()
+
+
+@pytest.mark.parametrize("stop", [2, 6, 7])
+def test_phases_go_on_from_any_state(stripes, stop):
+    data, recipe = stripes(60), Recipe(epochs=2, batch=20)
+    whole = Staged()
+    fitted(whole, data, recipe)
+    kept, network = [], Staged()
+    done, _ = fitted(
+        network, data, recipe, control=Control(keep=kept.append, stopped=lambda: len(kept) >= stop, every=0)
+    )
+    assert not done
+    again = Staged()
+    assert fitted(again, data, recipe, control=Control(start=kept[-1]))[0]
+    assert all((value == weights(again)[name]).all() for name, value in weights(whole).items())
+
+
+def test_memory_that_does_not_suffice_halves_what_is_computed_at_once_and_says_so(stripes):
+    data, recipe = stripes(64), Recipe(epochs=2, batch=32)
+    network, free = Greedy(10), Greedy(1000)
+    _, notes = fitted(network, data, recipe)
+    fitted(free, data, recipe)
+    assert notes.facts == [
+        f"out of memory on the device: each batch is computed in {n} parts from now on" for n in (4,)
+    ]
+    assert set(network.sizes) == {8}
+    assert torch.allclose(network.head.weight, free.head.weight, atol=1e-6)  # the same steps all the same
+
+
+def test_memory_that_does_not_suffice_for_a_few_images_is_an_error(stripes):
+    with pytest.raises(torch.OutOfMemoryError):
+        fitted(Greedy(1), stripes(64), Recipe(epochs=1, batch=32))
+
+
+def test_deadline_leaves_steps_out_and_the_rate_still_falls_to_nothing(stripes):
+    class Slow(Greedy):
+        def forward(self, images):
+            time.sleep(0.004)
+            return super().forward(images)
+
+    began = time.monotonic()
+    done, notes = fitted(Slow(99), stripes(64), Recipe(epochs=5000, batch=32), control=Control(deadline=began + 0.5))
+    assert done
+    assert "it would take too long" in notes.facts[0]
+    assert notes.steps < 1000
+
+
+def test_rate_has_fallen_at_the_end_of_a_shortened_fit(stripes):
+    fitting = Fitting(Greedy(99), stripes(64), Recipe(epochs=50, batch=32), fabric=fabric(), seed=0)
+    for _ in range(30):
+        fitting.step()
+    assert fitting.shorten(6)
+    assert not fitting.shorten(6)
+    rates = []
+    while not fitting.schedule.finished:
+        rates.append(Recipe().rate_at(fitting.schedule.done))
+        fitting.step()
+    assert len(rates) == 6
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.02
+
+
+def test_validation_is_measured_after_each_epoch_and_nothing_is_learnt_from_it(stripes):
+    data, held_out = stripes(60), stripes(40, seed=1)
+    config = NetworkConfig(2, widths=(8,))
+    one, other = (build(config, data.images, seed=0) for _ in range(2))
+    _, notes = fitted(one, data, Recipe(epochs=2, batch=20), validation=held_out)
+    fitted(other, data, Recipe(epochs=2, batch=20))
+    assert all((value == weights(other)[name]).all() for name, value in weights(one).items())
+    logits = one(torch.from_numpy(held_out.images)).detach()
+    right = (logits.argmax(1).numpy() == held_out.labels).mean()
+    assert notes.epochs[-1].validation_accuracy == pytest.approx(right)
+    assert notes.epochs[-1].validation_loss == pytest.approx(
+        torch.nn.functional.cross_entropy(logits, torch.from_numpy(held_out.labels)).item(), rel=1e-5
+    )
+
+
+def test_weights_of_classes_count_in_the_loss(stripes):
+    data = stripes(60)
+    rare = type(data)(data.images, np.zeros(60, np.int64), data.classes)
+    _, even = fitted(Greedy(99), rare, Recipe(epochs=0.5, batch=30, rate=1e-9))
+    _, heavy = fitted(Greedy(99), rare, Recipe(epochs=0.5, batch=30, rate=1e-9, weights=(3.0, 1.0)))
+    assert heavy.epochs[0].loss == pytest.approx(3 * even.epochs[0].loss, rel=1e-4)
+
+
+def test_part_of_an_epoch_shows_a_part_of_the_images(stripes):
+    _, notes = fitted(Greedy(99), stripes(60), Recipe(epochs=0.5, batch=15))
+    assert [(epoch.images, epoch.of) for epoch in notes.epochs] == [(30, 1)]
+    assert math.isfinite(notes.epochs[0].loss)
+
+
+def test_torch_s_own_random_state_is_left_alone(stripes):
+    network, data = Greedy(99), stripes(60)
+    state = torch.random.get_rng_state()
+    fitted(network, data, Recipe(epochs=1, batch=15))
+    assert (torch.random.get_rng_state() == state).all()

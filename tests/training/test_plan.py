@@ -1,0 +1,103 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("torch")
+
+from visionbus.training.plan import Facts, Options, Plan, class_weights, make_plan
+from visionbus.training.recipe import Phase
+from visionbus.vision import Input
+
+pytestmark = pytest.mark.slow  # torch takes seconds to import
+
+FASHION = Facts((5400,) * 10, 6000, held_out=True, input=Input(28, 28, "L"), classes=tuple("abcdefghij"))
+
+
+ONE = (Phase(),)
+
+
+def planned(facts=FASHION, phases=ONE, **options):
+    return make_plan(facts, Options(**options), {"kind": "small"}, phases)
+
+
+def few(*counts, side=28, held_out=True):
+    return Facts(counts, 10, held_out, Input(side, side), tuple("abcdefghij"[: len(counts)]))
+
+
+def test_fashion_mnist_has_the_recipe_that_was_measured_for_it():
+    recipe = planned().recipe
+    assert (recipe.epochs, recipe.batch, recipe.rate, recipe.weights) == (8, 250, 0.1, ())
+    assert (recipe.augment.flip, recipe.augment.shift, recipe.augment.zoom, recipe.augment.colour) == (True, 0, 1, 0)
+
+
+def test_json_gives_it_back():
+    plan = planned(few(90, 10), phases=(Phase(2, 0.5, ("head.",), features=True), Phase()), repeats=2, time_budget=60.0)
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+
+
+def test_made_validation_split_is_fitted_too_and_a_given_one_is_not():
+    assert planned().fits == (("decide", 0), ("final", 0))
+    assert planned(few(50, 50, held_out=False), repeats=2, seed=4).fits == (("decide", 4), ("decide", 5))
+    assert planned(few(50, 50, held_out=False), refit=True, repeats=2).fits == (
+        ("decide", 0),
+        ("final", 0),
+        ("final", 1),
+    )
+    assert planned(refit=False).fits == (("decide", 0),)
+
+
+def test_options_are_heeded():
+    plan = planned(epochs=2.5, augment="none", seed=7, repeats=3, devices=2, precision="bf16", time_budget=9.0)
+    assert (plan.recipe.epochs, plan.recipe.augment.flip, plan.seed, plan.repeats) == (2.5, False, 7, 3)
+    assert (plan.devices, plan.precision, plan.time_budget) == (2, "bf16", 9.0)
+
+
+def test_larger_images_are_changed_in_more_ways():
+    assert planned(few(50, 50, side=32)).recipe.augment.zoom == 1
+    assert planned(few(50, 50, side=64)).recipe.augment.zoom < 1
+    assert planned(few(50, 50, side=64), augment="flip").recipe.augment.zoom == 1
+
+
+def test_classes_are_weighted_only_where_they_are_uneven():
+    assert class_weights((300, 100)) == ()
+    assert class_weights((5, 0, 5)) == ()
+    weights = class_weights((900, 0, 100))
+    assert weights[2] == pytest.approx(3 * weights[0])
+    assert (900 * weights[0] + 100 * weights[2]) / 1000 == pytest.approx(1)
+
+
+@given(st.floats(0.001, 2000), st.floats(0.001, 1), st.booleans(), st.booleans())
+def test_time_budget_gives_what_fits_into_it_and_something_at_least(seconds, step, staged, refit):
+    phases = (Phase(2, 1, ("head.",), features=True), Phase(0.5)) if staged else (Phase(),)
+    plan = planned(phases=phases, refit=refit)
+    within = plan.within(seconds, step)
+    assert all(steps >= 1 for steps in within.steps)
+    assert within.recipe.epochs <= plan.recipe.epochs
+    rounding = 3 * step  # a step at least in each phase
+    features = (2 if refit else 1) * 80 * step if staged else 0
+    assert sum(within.costs) * step <= max(seconds, features) + rounding
+    assert within.recipe.epochs < 1 or within.recipe.epochs % 1 == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"epochs": float("nan")},
+        {"repeats": 0},
+        {"devices": 0},
+        {"time_budget": 0},
+        {"precision": "fp8"},
+        {"augment": "much"},
+    ],
+)
+def test_options_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"must|known"):
+        Options(**wrong)
+
+
+def test_more_devices_than_a_batch_can_be_shared_among_are_refused():
+    with pytest.raises(ValueError, match="at most 4"):
+        planned(few(50, 50), devices=5)

@@ -1,0 +1,193 @@
+"""Interrupted trainings: they go on to the same weights, whenever and however they were stopped."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from visionbus.training import CheckpointError, checkpoint, session, train  # noqa: E402 (torch may be missing)
+from visionbus.training.stop import Stop  # noqa: E402 (the same)
+from visionbus.vision.onnx import OnnxModel  # noqa: E402 (the same)
+
+pytestmark = pytest.mark.slow  # torch takes seconds to import
+
+OPTIONS = {"epochs": 3, "seed": 3, "precision": "fp32", "augment": "shift", "repeats": 2}
+EACH_STEP = {"checkpoint_every": 0.0}
+
+
+@pytest.fixture(scope="module")
+def data(stripes):
+    return stripes(120)
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """The file of a training that nothing interrupted."""
+    path = tmp_path_factory.mktemp("whole") / "m.onnx"
+    train(data, path, **OPTIONS)
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def forks():
+    """Processes that have torch, each a fork of one that imported it."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["visionbus.training"])
+    return context
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Return a function that makes Ctrl-C come at a step: a real SIGINT, of this process to itself."""
+    asked = Stop.__call__
+
+    def at(step, signals=1):
+        steps = iter(range(1, 10_000))
+
+        def call(stop):
+            if next(steps) == step:
+                for _ in range(signals):
+                    os.kill(os.getpid(), signal.SIGINT)
+            return asked(stop)
+
+        monkeypatch.setattr(Stop, "__call__", call)
+
+    return at
+
+
+def done(path):
+    """Return how many fits and steps a checkpoint has, which loads."""
+    kept = checkpoint.load(checkpoint.path_for(path))
+    return len(kept.finished), kept.current["schedule"]["step"] if kept.current else 0
+
+
+def test_killed_again_and_again_it_goes_on_to_the_same_file(data, whole, forks, tmp_path):
+    path, generator, seen = tmp_path / "m.onnx", random.Random(0), []
+    kept = checkpoint.path_for(path)
+    for _ in range(6):
+        options = {"resume": True} if kept.exists() else OPTIONS
+        process = forks.Process(target=train, args=(data, path), kwargs={**options, **EACH_STEP})
+        process.start()
+        before, deadline = kept.stat().st_mtime_ns if kept.exists() else None, time.monotonic() + 60
+        while not kept.exists() or kept.stat().st_mtime_ns == before:
+            assert time.monotonic() < deadline
+            assert process.is_alive()
+        process.join(generator.uniform(0, 0.2))
+        process.kill()
+        process.join()
+        if path.exists():
+            break
+        seen.append(done(path))
+    assert seen == sorted(seen)
+    assert seen[-1] > seen[0]
+    if not path.exists():
+        train(data, path, resume=True)
+    assert path.read_bytes() == whole
+    assert sorted(file.name for file in tmp_path.iterdir() if not file.name.startswith(".")) == ["m.md", "m.onnx"]
+
+
+@pytest.mark.parametrize("step", [1, 5, 21, 22, 40])
+def test_stopped_at_any_step_it_goes_on_to_the_same_file(data, whole, interrupt, tmp_path, step, monkeypatch):
+    path = tmp_path / "m.onnx"
+    interrupt(step)
+    trained = train(data, path, **OPTIONS)
+    assert trained.stopped
+    monkeypatch.undo()
+    again = train(data, path, resume=True)
+    assert not again.stopped
+    assert path.read_bytes() == whole
+    assert [epoch.number for epoch in again.history] == [1, 2, 3] * 3
+    assert not checkpoint.path_for(path).exists()
+
+
+def test_stopped_in_the_first_fit_the_model_is_what_was_learnt_so_far(data, interrupt, tmp_path):
+    interrupt(12)
+    trained = train(data, tmp_path / "m.onnx", **OPTIONS)
+    model = OnnxModel(tmp_path / "m.onnx")
+    assert "the first fit was stopped" in model.figures["stopped"]
+    assert model.figures["train"]["images"] == 108
+    assert "test" not in model.figures
+    assert trained.validation.accuracy == pytest.approx(model.figures["validation"]["accuracy"], abs=1e-4)
+    assert done(tmp_path / "m.onnx") == (0, 12)
+
+
+def test_stopped_in_the_final_fit_the_model_is_the_finished_one_that_decided(data, interrupt, tmp_path):
+    interrupt(25)
+    trained = train(data, tmp_path / "m.onnx", **OPTIONS)
+    assert "the final fit was stopped" in trained.stopped
+    assert trained.model.figures["train"]["images"] == 108
+    assert done(tmp_path / "m.onnx")[0] == 1
+
+
+def test_second_interrupt_ends_at_once_and_leaves_a_checkpoint(data, interrupt, tmp_path):
+    interrupt(12, signals=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tmp_path / "m.onnx", **OPTIONS, **EACH_STEP)
+    assert not (tmp_path / "m.onnx").exists()
+    assert done(tmp_path / "m.onnx") == (0, 11)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_checkpoint_of_other_data_is_refused(data, interrupt, stripes, tmp_path):
+    interrupt(3)
+    train(data, tmp_path / "m.onnx", **OPTIONS)
+    changed = data.images.copy()
+    changed[7, 0, 0] += 1
+    with pytest.raises(CheckpointError, match="other data"):
+        train(replace(data, images=changed), tmp_path / "m.onnx", resume=True)
+    with pytest.raises(CheckpointError, match="another network"):
+        train(data, tmp_path / "m.onnx", resume=True, network=torch.nn.Identity())
+
+
+def test_other_versions_are_told(data, interrupt, tmp_path, monkeypatch, capsys):
+    from rich.console import Console  # noqa: PLC0415 (to write where capsys reads)
+
+    interrupt(3)
+    path = tmp_path / "m.onnx"
+    train(data, path, **OPTIONS)
+    kept = checkpoint.load(checkpoint.path_for(path))
+    checkpoint.save(replace(kept, environment={**kept.environment, "threads": 64}), checkpoint.path_for(path))
+    monkeypatch.undo()
+    train(data, path, resume=True, console=Console())
+    assert "threads was 64 and is 1" in capsys.readouterr().out
+
+
+def test_nothing_to_resume_is_an_error(data, tmp_path):
+    with pytest.raises(CheckpointError, match="there is no"):
+        train(data, tmp_path / "m.onnx", resume=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 damaged"])
+def test_damaged_checkpoint_is_an_error(data, tmp_path, content):
+    (tmp_path / "m.checkpoint").write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged"):
+        train(data, tmp_path / "m.onnx", resume=True)
+
+
+def test_pickle_in_a_checkpoint_is_never_executed(data, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    torch.save({"format": 1, "plan": Evil()}, tmp_path / "m.checkpoint")
+    with pytest.raises(CheckpointError, match="damaged"):
+        train(data, tmp_path / "m.onnx", resume=True)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_digest_tells_data_apart(stripes):
+    def of(dataset):
+        return session.digest(session.TrainingData("d", None, dataset))
+
+    data = stripes(20)
+    assert of(data) == of(replace(data, images=data.images.copy()))
+    assert of(data) != of(replace(data, labels=1 - data.labels))
+    assert of(data) != of(replace(data, classes=("a", "b")))
+    assert of(data) != of(data.subset(np.arange(19)))
