@@ -7,7 +7,7 @@ import traceback
 import pytest
 
 from visionbus.messaging import MissingExtraError, connect
-from visionbus.messaging.driver import Address, driver_class
+from visionbus.messaging.driver import Address, Patience, driver_class
 from visionbus.messaging.drivers.memory import MemoryDriver
 
 
@@ -57,6 +57,43 @@ def test_secret_in_the_url_is_refused_and_not_repeated(url):
     with pytest.raises(ValueError, match="environment or in a file") as caught:
         connect(url)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("value", "number"), [("1", 1), ("0064", 64)])
+def test_whole_number_in_a_url_is_read(value, number):
+    address = Address.parse(f"kafka://host?streams={value}")
+    assert address.integer("streams", 1, 64) == number
+    assert address.integer("partitions", 1, 64) is None
+
+
+@pytest.mark.parametrize("value", ["", "0", "65", "1.0", "-1", "+1", " 1", "1_0", "\u0661", "9" * 5000])
+def test_what_is_no_whole_number_in_range_is_refused(value):
+    with pytest.raises(ValueError, match=r"streams=.* in the kafka URL: give a whole number from 1 to 64"):
+        Address("kafka", "host", "", {"streams": value}).integer("streams", 1, 64)
+
+
+def test_patience_ends_after_its_time_and_never_while_somebody_waits():
+    patience = Patience(10.0, 0.0)
+    assert patience.until == 10.0
+    patience.asked(too_late=False)
+    patience.shorten(1.0, 5.0)
+    assert patience.until == float("inf")
+    patience.answered(7.0)
+    assert patience.until == 17.0
+    patience.shorten(1.0, 8.0)
+    assert patience.until == 9.0
+    patience.shorten(5.0, 8.0)
+    assert patience.until == 9.0
+
+
+def test_patience_is_doubled_whenever_somebody_asks_too_late_up_to_an_hour():
+    patience = Patience(10.0, 0.0)
+    until = []
+    for too_late in (True, False, True, *[True] * 20):
+        patience.asked(too_late=too_late)
+        patience.answered(0.0)
+        until.append(patience.until)
+    assert (until[:3], until[-1]) == ([20.0, 20.0, 40.0], 3600.0)
 
 
 @pytest.mark.parametrize("value", ["1", "", "longer"])

@@ -129,7 +129,7 @@ class Driver(ABC):
     keeps_acked: ClassVar[bool] = False  # whether the broker keeps what is acked, for a time, where others can read it
     max_attributes: ClassVar[int | None] = None  # of a message, where the broker has a limit
     across_processes: ClassVar[bool] = True  # whether other processes reach the same messages by the same URL
-    redelivers_keys: ClassVar[bool] = False  # whether later messages of a key come again behind one, acked or not
+    redelivers_acked: ClassVar[bool] = False  # whether it brings acked ones again behind one that was not
 
     @abstractmethod
     def __init__(self, address: Address) -> None:

@@ -20,21 +20,35 @@ LONG = 10.0  # seconds: where leases last as long, few receivers die while they 
 
 
 async def _nothing_is_left(trial: Trial, topic: str, lease: float, unheard: set[bytes]) -> None:
-    """See that nothing comes any more but what may come once more, and that there are no dead letters.
-
-    What others had acked may come, on some brokers, behind a message of its key that a receiver died with: once, as it
-    is acked here.
-    """
+    """See that nothing comes any more but what may come once more, and that there are no dead letters."""
     receiver = await trial.receiver(topic)
-    redelivers_keys = driver_class(Address.parse(trial.url).scheme).redelivers_keys
     came: set[bytes] = set()
     while batch := await receiver.receive(10, timeout=2 * lease):
         await receiver.ack(*batch)
         assert came.isdisjoint(contents(batch)), "what was acked here came again"
         came.update(contents(batch))
-        assert unheard.issuperset(contents([one for one in batch if not (redelivers_keys and one.message.key)]))
+        assert came <= unheard
     letters = await trial.receiver(f"{topic}.{WORKERS}.dead", "dead-letters")
     assert contents(await letters.receive(10, timeout=0.2)) == []
+
+
+async def _all_is_settled(trial: Trial, crew: Crew, sent: set[bytes], lease: float) -> None:
+    """Wait until the crew has acked all, and the broker has heard of it.
+
+    Some brokers bring, behind a message that comes again, later ones that others have acked (promise 5): there the
+    living go on until what the dead and the frozen held has come to them.
+    """
+    await crew.all_acked(sent)
+    if driver_class(Address.parse(trial.url).scheme).redelivers_acked:
+        with suppress(TimeoutError):
+            while True:
+                async with asyncio.timeout(2 * lease):
+                    await _more_comes(crew)
+
+
+async def _more_comes(crew: Crew) -> None:
+    got = crew.count("got")
+    await crew.until(lambda: crew.count("got") > got)
 
 
 async def _lease(trial: Trial, topic: str) -> float:
@@ -58,7 +72,7 @@ async def _work_a_little(trial: Trial, crew: Crew, expected: set[bytes]) -> None
     await crew.until(lambda: crew.count("got") + crew.count("acked") >= enough or crew.data("acked") >= expected)
 
 
-@promise(7, 9, slow=True, processes=True, patience=120.0)
+@promise(7, 9, slow=True, processes=True, patience=180.0)
 async def test_thirty_random_kills_lose_nothing_and_bury_nothing(trial: Trial) -> None:
     topic = await trial.topic()
     bus = await trial.bus()
@@ -73,7 +87,7 @@ async def test_thirty_random_kills_lose_nothing_and_bury_nothing(trial: Trial) -
             await _work_a_little(trial, crew, sent)
             trial.random.choice(crew.living()).kill()
         await crew.receiver()
-        await crew.all_acked(sent)
+        await _all_is_settled(trial, crew, sent, lease)
         await crew.end()
         assert crew.data("acked") == sent
         assert {attempt for worker in crew.workers for _, attempt in worker.said["got"]} == {"1"}
@@ -142,7 +156,7 @@ async def test_acks_of_a_process_that_was_frozen_past_its_lease_change_nothing(t
     assert {one.attempt for one in again} == {1}
 
 
-@promise(6, 7, slow=True, processes=True, patience=40.0)
+@promise(6, 7, slow=True, processes=True, patience=80.0)
 async def test_receivers_frozen_and_woken_at_random_lose_nothing(trial: Trial) -> None:
     topic = await trial.topic()
     bus = await trial.bus()
@@ -159,7 +173,7 @@ async def test_receivers_frozen_and_woken_at_random_lose_nothing(trial: Trial) -
                 async with asyncio.timeout(2 * lease):
                     await crew.all_acked(sent)
             frozen.wake()
-        await crew.all_acked(sent)
+        await _all_is_settled(trial, crew, sent, lease)
         await crew.end()
         assert crew.data("acked") == sent
     await _nothing_is_left(trial, topic, lease, crew.unheard())

@@ -28,7 +28,7 @@ class PubsubDriver(Driver):
     parameters = PARAMETERS
     secrets = SECRETS
     max_attributes = MAX_ATTRIBUTES
-    redelivers_keys = True
+    redelivers_acked = True
 
     def __init__(self, address: Address) -> None:
         self._settings = PubsubSettings.parse(address)

@@ -75,8 +75,13 @@ class ServedTraffic(Traffic):
         await self.settle_all(*tasks, rest=rest)
 
     async def until_received(self, share):
-        while len(self.ledger.received) < share * self.messages:  # noqa: ASYNC110 (nobody tells)
-            await asyncio.sleep(0.05)
+        """Wait until so many came, or nothing more does."""
+        now = asyncio.get_running_loop().time
+        count, since = len(self.ledger.received), now()
+        while count < share * self.messages and now() - since < QUIET:
+            await asyncio.sleep(0.05)  # nobody tells
+            if count != len(self.ledger.received):
+                count, since = len(self.ledger.received), now()
 
 
 async def run(storm, seed, *, sabotage=None, messages=10_000):

@@ -44,7 +44,15 @@ class Onlooker:
         return {one.data.decode() for one in self._leasing.unacked()}
 
 
-def run(monkeypatch, fault, *, sabotage=None, settling=3 * LEASE, **options):
+def run(monkeypatch, fault, *, sabotage=None, **options):
+    """Run one fault, and give its verdict."""
+    (verdict,) = run_together(monkeypatch, fault, [sabotage], **options)
+    return verdict
+
+
+def run_together(monkeypatch, fault, sabotages, *, settling=3 * LEASE, **options):
+    """Run one fault with each sabotage, all at a time: give the verdicts."""
+
     async def served():
         seed = seed_of_run()
         async with Server(seed) as server:
@@ -55,7 +63,10 @@ def run(monkeypatch, fault, *, sabotage=None, settling=3 * LEASE, **options):
                 limit=100.0,
                 settling=settling,
             )
-            return await verdict_of(kind, fault, f"pubsub://{PROJECT}", seed, sabotage=sabotage, **options)
+            url = f"pubsub://{PROJECT}"
+            return await asyncio.gather(
+                *(verdict_of(kind, fault, url, seed, sabotage=sabotage, **options) for sabotage in sabotages)
+            )
 
     return asyncio.run(served())
 
@@ -86,6 +97,25 @@ async def freezes(fleet, rounds=2):
         victim.wake()
 
 
+async def late_acks(fleet, count=200):
+    """A receiver acks what it got before it was frozen, when it has got that again: that ack is void."""
+    hold = ("--hold", "--max-in-flight", f"{3 * count}")
+    first = await fleet.receiver(*hold)
+    await fleet.fill(count)
+    wanted = set(fleet.ledger.confirmed)
+    await fleet.until(lambda: first.said["got"].keys() >= wanted)
+    first.freeze()
+    second = await fleet.receiver(*hold)
+    await fleet.until(lambda: second.said["got"].keys() >= wanted)
+    first.wake()
+    second.kill()
+    await fleet.until(lambda: all(first.said["got"][one] >= 2 for one in wanted), 1.5 * LEASE)
+    first.settle()
+    await fleet.until(lambda: first.said["late"].keys() >= wanted)
+    first.end()
+    await fleet.receiver()
+
+
 async def work(fleet, messages):
     """One receiver acks all; more messages than a stream may have outstanding would wait for acks to be heard."""
     await fleet.fill(messages)
@@ -101,6 +131,12 @@ def test_receivers_that_are_killed_and_added_lose_nothing(monkeypatch):
 def test_receivers_frozen_past_their_leases_lose_nothing(monkeypatch):
     verdict = run(monkeypatch, freezes)
     assert verdict.holds, verdict
+
+
+def test_late_acks_of_woken_receivers_change_nothing_and_are_found_out_where_they_do(monkeypatch):
+    honest, sabotaged = run_together(monkeypatch, late_acks, [None, "take_late_acks"])
+    assert honest.holds, honest
+    assert sabotaged.lost, sabotaged
 
 
 def test_acks_on_receipt_are_found_out_by_kills(monkeypatch):
