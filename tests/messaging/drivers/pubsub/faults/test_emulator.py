@@ -5,6 +5,9 @@ import os
 from contextlib import ExitStack
 
 import pytest
+from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
+from grpc import aio
 
 from visionbus.brokers.errors import InstallError
 from visionbus.brokers.pubsub import VARIABLE, PubsubEmulator
@@ -52,6 +55,31 @@ async def receive_all(receiver):
             received.update(int(one.message.data) for one in batch)
             await receiver.ack(*batch)
     return received
+
+
+async def test_emulator_brings_acked_messages_without_a_key_again_behind_one_that_was_not_acked(pubsub, topic):
+    """By a plain loop, without the driver. Not so the service: only those of a key, as it documents."""
+    async with connect(pubsub.url) as bus:
+        await bus.declare(topic, "workers")
+        await bus.send(topic, *(Message(b"%d" % number) for number in range(6)))
+    async with aio.insecure_channel(pubsub.host) as channel:
+        subscriber = SubscriberAsyncClient(transport=SubscriberGrpcAsyncIOTransport(channel=channel))
+        path = subscriber.subscription_path("visionbus", f"{topic}.workers")
+        first = await pulled(subscriber, path)
+        assert sorted(first) == [b"0", b"1", b"2", b"3", b"4", b"5"]
+        unacked = first.pop(b"0")
+        await subscriber.acknowledge(subscription=path, ack_ids=list(first.values()))
+        await subscriber.modify_ack_deadline(subscription=path, ack_ids=[unacked], ack_deadline_seconds=1)
+        again = {}
+        while not again:
+            again = await pulled(subscriber, path)
+        assert sorted(again) == [b"0", b"1", b"2", b"3", b"4", b"5"]
+
+
+async def pulled(subscriber, path):
+    """Pull once, and give the ack ids by the data."""
+    response = await subscriber.pull(subscription=path, max_messages=100, timeout=PATIENCE)
+    return {one.message.data: one.ack_id for one in response.received_messages}
 
 
 async def test_open_receiver_and_send_are_told_what_a_restarted_emulator_lacks(emulator, topic):
