@@ -2,12 +2,14 @@
 
 import importlib.util
 import json
+import signal
 import subprocess
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from visionbus.cli.train import Duration
 from visionbus.vision.onnx import OnnxModel
 
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
@@ -25,7 +27,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("there", ["model.onnx", "model.md"])
+@pytest.mark.parametrize("there", ["model.onnx", "model.md", "model.html"])
 def test_output_that_exists_is_not_replaced(run, tmp_path, there):
     (tmp_path / there).write_text("mine")
     shown = run("train", tmp_path, "-o", tmp_path / "model.onnx")
@@ -37,7 +39,18 @@ def test_output_that_exists_is_not_replaced(run, tmp_path, there):
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--epochs", "0"), ("--seed", "-1"), ("--repeats", "0"), ("--precision", "fp8")]
+    ("option", "value"),
+    [
+        ("--epochs", "0"),
+        ("--seed", "-1"),
+        ("--repeats", "0"),
+        ("--precision", "fp8"),
+        ("--time-budget", "soon"),
+        ("--time-budget", "0m"),
+        ("--image-size", "4"),
+        ("--augment", "much"),
+        ("--devices", "0"),
+    ],
 )
 def test_value_out_of_range_is_wrong_usage(run, option, value):
     shown = run("train", "data", "-o", "model.onnx", option, value)
@@ -54,6 +67,19 @@ def test_more_broken_files_than_are_allowed_are_an_error_that_names_the_option(r
     assert "--allow-broken" in shown.err
     shown = run("train", folder / "data", "-o", folder / "model.onnx", "--epochs", "1", "--allow-broken", "0.5")
     assert shown.status == 0, shown.err
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200)])
+def test_time_budget_is_read_with_its_unit(text, seconds):
+    assert Duration().convert(text, None, None) == seconds
+
+
+def test_checkpoint_of_an_interrupted_training_is_not_replaced(run, tmp_path):
+    (tmp_path / "model.checkpoint").write_text("mine")
+    shown = run("train", tmp_path, "-o", tmp_path / "model.onnx")
+    assert shown.status == 1
+    assert "--resume" in shown.err
+    assert (tmp_path / "model.checkpoint").read_text() == "mine"
 
 
 def test_output_is_needed(run):
@@ -77,7 +103,7 @@ def test_each_option_is_heeded_and_an_old_model_replaced_where_that_is_asked_for
         "visionbus train data -o model.onnx --epochs 2 --seed 7 --repeats 2 --precision bf16"
     )
     assert (document["provenance"]["recipe"]["epochs"], document["provenance"]["seed"]) == (2, 7)
-    assert {path.name for path in folder.iterdir()} == {"data", "model.onnx", "model.md"}
+    assert {path.name for path in folder.iterdir()} == {"data", "model.onnx", "model.md", "model.html"}
 
 
 @needs_torch
@@ -87,9 +113,38 @@ def test_what_was_trained_is_said_one_fact_a_line(visionbus, folder):
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     trained = OnnxModel(folder / "lights.onnx")
-    model, accuracy, card = done.stdout.splitlines()
+    model, accuracy, report, card = done.stdout.splitlines()
     assert model == f"model lights.onnx name lights version {trained.version}"
     assert accuracy.startswith("accuracy ")
     assert " on 4 held-out images" in accuracy
-    assert card == "card lights.md"
+    assert (report, card) == ("report lights.html", "card lights.md")
     assert trained.provenance["precision"] == "fp32"  # above bf16: one of the two is not what auto takes
+
+
+@needs_torch
+@pytest.mark.slow
+def test_interrupted_it_writes_what_there_is_and_goes_on_when_asked(visionbus, folder):
+    command = [*visionbus, "train", "data", "-o", "lights.onnx"]
+    options = ["--epochs", "150", "--precision", "fp32"]
+    with subprocess.Popen(
+        [*command, *options], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stderr:
+            if "epoch 2 of" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        out, err = process.communicate()
+    assert process.returncode == 130, err
+    assert "the same command with --resume goes on" in err
+    assert "stopped: the first fit was stopped" in out
+    assert OnnxModel(folder / "lights.onnx").figures["stopped"]
+    assert (folder / "lights.checkpoint").exists()
+    other = subprocess.run(
+        [*command, "--epochs", "3", "--resume"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert other.returncode == 1
+    assert "the checkpoint was planned with epochs 150.0, not 3.0" in other.stderr
+    done = subprocess.run([*command, *options, "--resume"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "stopped" not in OnnxModel(folder / "lights.onnx").figures
+    assert not (folder / "lights.checkpoint").exists()

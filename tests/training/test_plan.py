@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch")
 
+from visionbus.training.errors import CheckpointError
 from visionbus.training.plan import Facts, Options, Plan, class_weights, make_plan
 from visionbus.training.recipe import Phase
 from visionbus.vision import Input
@@ -46,6 +47,16 @@ def test_made_validation_split_is_fitted_too_and_a_given_one_is_not():
         ("final", 1),
     )
     assert planned(refit=False).fits == (("decide", 0),)
+
+
+def test_options_of_a_training_that_goes_on_are_those_that_it_began_with():
+    earlier = Options(epochs=5, seed=3, time_budget=60)
+    for same in (Options(), earlier, Options(seed=3), Options(time_budget=30)):
+        same.check_against(earlier)
+    with pytest.raises(CheckpointError, match="planned with epochs 5, not 6"):
+        Options(epochs=6, seed=3).check_against(earlier)
+    with pytest.raises(CheckpointError, match="planned with image size None, not 96"):
+        Options(image_size=96).check_against(earlier)
 
 
 def test_options_are_heeded():

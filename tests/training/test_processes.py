@@ -57,8 +57,8 @@ def test_two_processes_learn_what_one_does(stripes, tmp_path):
         assert trained.history[-1].validation_accuracy > 0.9
     assert min(found.values()) > 0.93
     assert abs(found[1] - found[2]) < 0.05
-    assert sorted(path.name for path in (tmp_path / "2").iterdir()) == ["m.md", "m.onnx"]
-    assert trained.model.provenance["command"].endswith("--devices 2")
+    assert sorted(path.name for path in (tmp_path / "2").iterdir()) == ["m.html", "m.md", "m.onnx"]
+    assert trained.model.provenance["command"].endswith("--devices 2 --no-refit")
 
 
 def test_dead_process_ends_the_training_with_an_error_and_its_checkpoint_goes_on(stripes, tmp_path):

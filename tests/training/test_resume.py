@@ -90,7 +90,11 @@ def test_killed_again_and_again_it_goes_on_to_the_same_file(data, whole, forks, 
     if not path.exists():
         train(data, path, resume=True)
     assert path.read_bytes() == whole
-    assert sorted(file.name for file in tmp_path.iterdir() if not file.name.startswith(".")) == ["m.md", "m.onnx"]
+    assert sorted(file.name for file in tmp_path.iterdir() if not file.name.startswith(".")) == [
+        "m.html",
+        "m.md",
+        "m.onnx",
+    ]
 
 
 @pytest.mark.parametrize("step", [1, 5, 21, 22, 40])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +10,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from visionbus.cli.hints import HintingGroup
-from visionbus.cli.options import allow_broken_option, json_option, verbose_option
+from visionbus.cli.options import data_options, json_option, verbose_option
 from visionbus.cli.output import one_line, print_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from visionbus.vision.datasets import Checks, Columns, Dataset, Holdout, Leak, TrainingData
 
 _MOST = 20  # classes, sheets and places of a leak that are named; --json names all
@@ -32,41 +29,9 @@ def data() -> None:
     """  # noqa: D301 (click reads \b)
 
 
-def _table_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say how a table is read; the command gets their values as `columns`."""
-
-    @click.option("--path-column", metavar="NAME", show_default="guessed", help="The table's column of paths.")
-    @click.option("--label-column", metavar="NAME", show_default="guessed", help="The table's column of classes.")
-    @click.option("--split-column", metavar="NAME", show_default="guessed", help="The table's column of splits.")
-    @click.option(
-        "--images",
-        metavar="FOLDER",
-        type=click.Path(exists=True, file_okay=False, path_type=Path),
-        show_default="the table's folder",
-        help="The folder that the table's paths start from.",
-    )
-    @wraps(command)
-    def with_columns(
-        *,
-        path_column: str | None,
-        label_column: str | None,
-        split_column: str | None,
-        images: Path | None,
-        **others: object,
-    ) -> None:
-        from visionbus.vision.datasets import Columns  # noqa: PLC0415 (--help does not wait for numpy)
-
-        command(columns=Columns(path_column, label_column, split_column, images), **others)
-
-    return with_columns
-
-
 @data.command(short_help="Say what is in the data, what is broken, and what leaks.")
 @click.argument("source", metavar="DATA")
-@_table_options
-@allow_broken_option
-@click.option("--keep-leaks", is_flag=True, help="Leave images that leak in validation and test.")
-@click.option("--outside", is_flag=True, help="Read files outside of DATA's folder, too, where links lead there.")
+@data_options
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For the validation split.")
 @click.option(
     "--sheets",
@@ -81,9 +46,7 @@ def check(
     *,
     source: str,
     columns: Columns,
-    allow_broken: float,
-    keep_leaks: bool,
-    outside: bool,
+    checks: Checks,
     seed: int,
     sheets: Path | None,
     as_json: bool,
@@ -99,9 +62,9 @@ def check(
       visionbus data check labels.csv --images ~/photos --label-column species
       visionbus data check fashion-mnist --json
     """  # noqa: D301 (click reads \b)
-    from visionbus.vision.datasets import Checks, Holdout  # noqa: PLC0415 (--help does not wait for numpy)
+    from visionbus.vision.datasets import Holdout  # noqa: PLC0415 (--help does not wait for numpy)
 
-    found = _open(source, columns, Checks(allow_broken, keep_leaks, outside), Holdout(seed=seed))
+    found = _open(source, columns, checks, Holdout(seed=seed))
     _print(found, sheets or Path(f"{found.name}-sheets"), as_json=as_json)
 
 

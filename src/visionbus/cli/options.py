@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from visionbus.cli.verbosity import verbose_option
 from visionbus.messaging.bus import DEFAULT_URL
 
-__all__ = ["bus_option", "json_option", "model_option", "topic_option", "verbose_option"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "allow_broken_option",
+    "bus_option",
+    "data_options",
+    "json_option",
+    "model_option",
+    "topic_option",
+    "verbose_option",
+]
 
 MEMORY_NOTE = "memory:// is for one process only and ends with it; to share a bus, use sqlite:///FILE"
 
@@ -62,3 +75,39 @@ json_option = click.option(
     is_flag=True,
     help="Print one JSON document, and nothing else, on stdout.",
 )
+
+
+def data_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say how data is opened; the command gets their values as `columns` and `checks`."""
+
+    @click.option("--path-column", metavar="NAME", show_default="guessed", help="The table's column of paths.")
+    @click.option("--label-column", metavar="NAME", show_default="guessed", help="The table's column of classes.")
+    @click.option("--split-column", metavar="NAME", show_default="guessed", help="The table's column of splits.")
+    @click.option(
+        "--images",
+        metavar="FOLDER",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        show_default="the table's folder",
+        help="The folder that the table's paths start from.",
+    )
+    @allow_broken_option
+    @click.option("--keep-leaks", is_flag=True, help="Leave images that leak in validation and test.")
+    @click.option("--outside", is_flag=True, help="Read files outside of DATA's folder, too, where links lead there.")
+    @wraps(command)
+    def with_values(
+        *,
+        path_column: str | None,
+        label_column: str | None,
+        split_column: str | None,
+        images: Path | None,
+        allow_broken: float,
+        keep_leaks: bool,
+        outside: bool,
+        **others: object,
+    ) -> None:
+        from visionbus.vision.datasets import Checks, Columns  # noqa: PLC0415 (--help does not wait for numpy)
+
+        columns = Columns(path_column, label_column, split_column, images)
+        command(columns=columns, checks=Checks(allow_broken, keep_leaks, outside), **others)
+
+    return with_values

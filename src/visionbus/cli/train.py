@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 from rich.console import Console
 
 from visionbus.cli.errors import INTERRUPTED, Failure
-from visionbus.cli.options import allow_broken_option, json_option, verbose_option
+from visionbus.cli.options import data_options, json_option, verbose_option
 from visionbus.cli.output import print_json
 
 if TYPE_CHECKING:
     from visionbus.training import Trained
     from visionbus.training.augment import AugmentName
     from visionbus.training.plan import Precision
+    from visionbus.vision.datasets import Checks, Columns
 
 
 class Duration(click.ParamType[float]):
@@ -43,10 +43,10 @@ class Duration(click.ParamType[float]):
     metavar="FILE",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The model file, such as shoes.onnx; its card is written next to it, as shoes.md.",
+    help="The model file, such as shoes.onnx; next to it are written its card, shoes.md, and the report, shoes.html.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the model file and what lies next to it where they exist.")
-@click.option("--resume", is_flag=True, help="Go on with an interrupted training, as it was planned; give no options.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted training, as it was planned.")
 @click.option(
     "--name",
     metavar="NAME",
@@ -132,7 +132,7 @@ class Duration(click.ParamType[float]):
     show_default=True,
     help="Precision of the arithmetic in training; auto takes bf16 where a short trial is faster.",
 )
-@allow_broken_option
+@data_options
 @json_option
 @verbose_option
 @click.pass_context
@@ -155,7 +155,8 @@ def train(  # noqa: PLR0913 (an argument per option)
     refit: bool | None,
     devices: int,
     precision: Precision,
-    allow_broken: float,
+    columns: Columns,
+    checks: Checks,
     as_json: bool,
 ) -> None:
     """Train a classifier on DATA and write it as one self-describing ONNX file.
@@ -175,9 +176,8 @@ def train(  # noqa: PLR0913 (an argument per option)
       visionbus train fashion-mnist -o model.onnx --repeats 3     three seeds, mean and spread
     """  # noqa: D301 (click reads \b)
     began = time.monotonic()
-    _check(context, output, overwrite=overwrite, resume=resume)
+    _check(output, overwrite=overwrite, resume=resume)
     from visionbus import training  # noqa: PLC0415 (torch takes seconds, and is an extra)
-    from visionbus.vision.datasets import Checks  # noqa: PLC0415 (numpy takes its time, too)
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     trained = training.train(
@@ -196,7 +196,8 @@ def train(  # noqa: PLR0913 (an argument per option)
         refit=refit,
         time_budget=None if time_budget is None else max(time_budget - (time.monotonic() - began), 1.0),
         resume=resume,
-        checks=Checks(allow_broken),
+        columns=columns,
+        checks=checks,
         console=Console(stderr=True),
     )
     if as_json:
@@ -207,22 +208,11 @@ def train(  # noqa: PLR0913 (an argument per option)
         context.exit(INTERRUPTED)
 
 
-def _check(context: click.Context, output: Path, *, overwrite: bool, resume: bool) -> None:
-    """Refuse to replace what exists, and options that an interrupted training has decided already."""
-    if resume:
-        kept = {"data", "output", "overwrite", "resume", "name", "allow_broken", "as_json", "verbose"}
-        given = [
-            parameter.opts[0]
-            for parameter in context.command.params
-            if parameter.name not in kept
-            and context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
-        ]
-        if given:
-            raise click.UsageError(f"--resume goes on as it was planned: leave {', '.join(given)} out")
+def _check(output: Path, *, overwrite: bool, resume: bool) -> None:
+    """Refuse to replace what exists."""
+    if overwrite or resume:
         return
-    if overwrite:
-        return
-    for path in (output, output.with_suffix(".md")):
+    for path in (output, output.with_suffix(".md"), output.with_suffix(".html")):
         if path.exists():
             raise Failure(f"{path} exists: name another output, or replace it with --overwrite")
     if output.with_suffix(".checkpoint").exists():
@@ -252,4 +242,5 @@ def _print_trained(trained: Trained) -> None:
     click.echo(f"accuracy {measured.accuracy:.4f} on {measured.images} {part} images, after {trained.seconds:.0f} s")
     if trained.stopped:
         click.echo(f"stopped: {trained.stopped}")
+    click.echo(f"report {trained.path.with_suffix('.html')}")
     click.echo(f"card {trained.path.with_suffix('.md')}")

@@ -7,7 +7,7 @@ import numpy as np
 
 from visionbus.training.progress import TrainingProgress
 from visionbus.vision import Dataset, DatasetError, Input
-from visionbus.vision.datasets import Checks, Decoding, Holdout, TrainingData, open_data, split
+from visionbus.vision.datasets import Checks, Columns, Decoding, Holdout, TrainingData, open_data, split
 from visionbus.vision.datasets.array_sources import Source
 from visionbus.vision.datasets.choosing import Look
 
@@ -19,6 +19,7 @@ def open_for_training(
     spec: Input | Callable[[Look], Input],
     *,
     seed: int,
+    columns: Columns | None,
     checks: Checks | None,
     progress: TrainingProgress,
 ) -> TrainingData:
@@ -28,6 +29,7 @@ def open_for_training(
         data: what `open_data` takes, or what it has returned.
         spec: what image files are fitted to, or what chooses it.
         seed: of the validation split, where one is made.
+        columns: which columns of a table mean what.
         checks: what is let pass.
         progress: is told what was found.
 
@@ -39,7 +41,8 @@ def open_for_training(
     else:
         with progress.decoding() as advance:
             decoding = Decoding(progress=advance)
-            found = open_data(data, spec, holdout=Holdout(VALIDATION, seed), checks=checks, decoding=decoding)
+            held_out = Holdout(VALIDATION, seed)
+            found = open_data(data, spec, columns=columns, holdout=held_out, checks=checks, decoding=decoding)
     for skipped in found.skipped:
         progress.say(f"skipped {skipped.name}: {skipped.reason}")
     for note in found.notes:

@@ -22,16 +22,17 @@ from visionbus.training.precision import choose, step_seconds
 from visionbus.training.processes import fabric_for, refuse_children
 from visionbus.training.progress import TrainingProgress
 from visionbus.training.provenance import environment, figures, provenance
-from visionbus.training.recipe import phases_of
+from visionbus.training.recipe import Recipe, phases_of
 from visionbus.training.session import Outcome, Session, digest
 from visionbus.training.stop import Stop
 from visionbus.vision import DatasetError, Evaluation
 from visionbus.vision.card import card
-from visionbus.vision.datasets import Checks, TrainingData
+from visionbus.vision.datasets import Checks, Columns, TrainingData
 from visionbus.vision.datasets.array_sources import Source
 from visionbus.vision.files import replacing
 from visionbus.vision.metadata import Metadata
 from visionbus.vision.onnx import OnnxModel
+from visionbus.vision.report import write_report
 
 _CHECKED = 1000  # images on which the written file is compared with the network
 _WRITING = 15.0  # seconds of a time budget that are kept for exporting, checking and describing the model
@@ -44,7 +45,7 @@ class Trained:
     """The result of a training.
 
     Attributes:
-        path: the model file; its card is next to it, with the suffix .md.
+        path: the model file; next to it are its card, with the suffix .md, and the report about it, with .html.
         model: the model, loaded from the file.
         validation: the evaluation, on the validation images, of a network that was fitted without them.
         tests: the evaluation of each repeat's network on the test set, that of the file first; empty if the data has
@@ -83,10 +84,11 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
     backbone: str = "auto",
     weights: Path | None = None,
     network: Module | None = None,
+    columns: Columns | None = None,
     checks: Checks | None = None,
     console: Console | None = None,
 ) -> Trained:
-    """Train a network and write it as one self-describing ONNX file, with a model card next to it.
+    """Train a network and write it as one self-describing ONNX file, with a model card and a report next to it.
 
     A network is fitted on the training images; the validation images, a tenth of each class where none are given,
     decide the temperature of its probabilities. Where they were held out here, a fresh network is then fitted on all of
@@ -114,8 +116,8 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
         refit: whether a fresh network is fitted on training and validation images together; by default if no validation
             split was given.
         time_budget: the seconds that all of this may take; there are fewer epochs if need be.
-        resume: go on from the checkpoint of an interrupted training with the same output, as was planned then: the
-            options above are not heeded, but for `name`.
+        resume: go on from the checkpoint of an interrupted training with the same output, as was planned then; other
+            options than then are refused.
         checkpoint_every: the seconds after which the checkpoint is written, besides the end of each epoch.
         backbone: the name of a network of timm, with pretrained weights; "none" for ours, from scratch; "auto" for a
             backbone where the images are photographs and its weights are on this machine, and for ours elsewhere.
@@ -123,6 +125,7 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
             from the hub.
         network: the user's own, in place of ours: a module (of which copies are trained), or a function of the number
             of classes and the `Input` that makes one. It maps uint8 [n, height, width, channel] to logits.
+        columns: which columns of a table mean what.
         checks: what is let pass in the data.
         console: where to report progress; by default nowhere.
 
@@ -135,7 +138,19 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
     """
     began = time.monotonic()
     refuse_children()
-    options = Options(epochs, augment, seed, repeats, devices, precision, refit, time_budget)
+    options = Options(
+        epochs=epochs,
+        image_size=image_size,
+        backbone=backbone,
+        weights=str(weights) if weights is not None else None,
+        augment=augment,
+        seed=seed,
+        repeats=repeats,
+        devices=devices,
+        precision=precision,
+        refit=refit,
+        time_budget=time_budget,
+    )
     if output.suffix != ".onnx":  # the card, with its suffix, must not replace it
         raise ValueError(f"the output must end in .onnx, not {output.name!r}: name it {output.stem}.onnx")
     path = checkpoints.path_for(output)
@@ -145,12 +160,13 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
     with TrainingProgress(console) as progress:
         spec = earlier.plan.input if earlier else input_for(source, image_size)
         seed = earlier.plan.seed if earlier else seed
-        opened = open_for_training(data, spec, seed=seed, checks=checks, progress=progress)
+        opened = open_for_training(data, spec, seed=seed, columns=columns, checks=checks, progress=progress)
         _check_size(opened, image_size)
         if earlier:
-            plan = _gone_on(earlier, opened, source, progress)
+            plan = _gone_on(earlier, opened, options, source, progress)
         else:
-            plan = _begun(opened, options, source, path, began, progress)
+            plan = _planned(opened, options, source, began, progress)
+            checkpoints.save(Checkpoint(plan, digest(opened), environment()), path)
         ends = _end_of_fits(plan, began - (earlier.seconds if earlier else 0.0))
         with Stop() as stop:
             outcome = Session(plan, opened, source, path, checkpoint_every, ends, progress, stop).run()
@@ -175,22 +191,18 @@ def _check_size(opened: TrainingData, image_size: int | None) -> None:
         raise DatasetError(f"arrays stay {opened.input.height} x {opened.input.width}: leave the image size out")
 
 
-def _begun(
-    opened: TrainingData,
-    options: Options,
-    source: NetworkSource,
-    path: Path,
-    began: float,
-    progress: TrainingProgress,
+def _planned(
+    opened: TrainingData, options: Options, source: NetworkSource, began: float, progress: TrainingProgress
 ) -> Plan:
-    """Plan a training, and write its first checkpoint."""
+    """Plan a training, with a trial of what is fast."""
     progress.trying()
     chosen, note = source.describe(opened.input, len(opened.train.classes))
     if note:
         progress.say(note)
-    trial = source.fresh(chosen, opened.train, seed=options.seed, spec=opened.input)
+    sample = opened.train.subset(np.arange(min(Recipe.batch, len(opened.train))))
+    trial = source.fresh(chosen, sample, seed=options.seed, spec=opened.input)
     plan = make_plan(_facts(opened), options, chosen, phases_of(trial))
-    sample = opened.train.subset(np.arange(min(plan.recipe.batch, len(opened.train))))
+    sample = sample.subset(np.arange(min(plan.recipe.batch, len(sample))))
     plan = replace(plan, precision=choose(plan.precision, trial, sample, plan.recipe))
     if options.time_budget is not None:
         step = step_seconds(plan.precision, trial, sample, plan.recipe)
@@ -201,7 +213,6 @@ def _begun(
         f"{sum(map(len, opened.parts.values()))} images of {height} x {width} x {channels}, "
         f"{len(plan.classes)} classes; {plan.recipe.epochs:g} epochs; {plan.precision}"
     )
-    checkpoints.save(Checkpoint(plan, digest(opened), environment()), path)
     return plan
 
 
@@ -229,13 +240,16 @@ def _end_of_fits(plan: Plan, began: float) -> float:
     return math.inf if plan.time_budget is None else began + plan.time_budget - plan.reserve
 
 
-def _gone_on(earlier: Checkpoint, opened: TrainingData, source: NetworkSource, progress: TrainingProgress) -> Plan:
-    """Check that an interrupted training can go on with these data and this network; return its plan.
+def _gone_on(
+    earlier: Checkpoint, opened: TrainingData, options: Options, source: NetworkSource, progress: TrainingProgress
+) -> Plan:
+    """Check that an interrupted training can go on with these data, options and network; return its plan.
 
     Raises:
         CheckpointError: if it cannot.
     """
     plan = earlier.plan
+    options.check_against(plan.options)
     if earlier.data != digest(opened):
         raise CheckpointError("the checkpoint is of a training on other data: name that data, or train anew")
     if source.name != plan.network.get("own"):
@@ -250,11 +264,13 @@ def _gone_on(earlier: Checkpoint, opened: TrainingData, source: NetworkSource, p
 
 
 def _write(outcome: Outcome, plan: Plan, opened: TrainingData, output: Path, name: str) -> OnnxModel:
-    """Write the model file and its card."""
+    """Write the model file, its card and the report about it."""
     described = Metadata(
         name, plan.classes, plan.input, figures(outcome, plan, opened), provenance(plan, opened.name, output.name)
     )
     with replacing(output.with_suffix(".md")) as card_file:
         model = write(outcome.classifier, output, described, images=opened.train.images[:_CHECKED])
         card_file.write_text(card(model), encoding="utf-8")
+    command = str(described.provenance["command"])
+    write_report(output.with_suffix(".html"), model, opened, outcome.measured, command=command)
     return model

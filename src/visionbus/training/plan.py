@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self, get_args
 
 from visionbus.training.augment import AugmentName, augment_for
+from visionbus.training.errors import CheckpointError
 from visionbus.training.history import FitName
 from visionbus.training.recipe import Phase, Recipe
 from visionbus.vision import Input
@@ -22,6 +23,9 @@ class Options:
 
     Attributes:
         epochs: how often each image is shown, above 0.
+        image_size: pixels per side that image files are fitted to.
+        backbone: the name of a network of timm, "none" or "auto".
+        weights: the path of the backbone's weights.
         augment: the random changes to the images.
         seed: fixes weights, order, augmentation and split.
         repeats: the number of networks, with the seeds from `seed` on; the first goes into the file.
@@ -36,6 +40,9 @@ class Options:
     """
 
     epochs: float | None = None
+    image_size: int | None = None
+    backbone: str = "auto"
+    weights: str | None = None
     augment: AugmentName = "auto"
     seed: int = 0
     repeats: int = 1
@@ -56,6 +63,20 @@ class Options:
             raise ValueError(f"epochs must be a number above 0, not {self.epochs}")
         if self.time_budget is not None and not 0 < self.time_budget < math.inf:
             raise ValueError(f"time_budget must be a number of seconds above 0, not {self.time_budget}")
+
+    def check_against(self, earlier: "Options") -> None:
+        """Check that nothing was decided that an earlier training, which is to go on, had otherwise.
+
+        Raises:
+            CheckpointError: if something was; the time budget may differ, and is not heeded.
+        """
+        for name, value in asdict(self).items():
+            planned = getattr(earlier, name)
+            if name != "time_budget" and value not in {planned, getattr(Options(), name)}:
+                raise CheckpointError(
+                    f"the checkpoint was planned with {name.replace('_', ' ')} {planned}, not {value}: leave that out, "
+                    "or train anew"
+                )
 
 
 @dataclass(frozen=True)
@@ -106,6 +127,7 @@ class Plan:
         threads: that compute, on the processor, all processes together.
         time_budget: seconds for the whole training, or None.
         reserve: seconds of it that are kept for all but the fits.
+        options: what the user had decided.
     """
 
     input: Input
@@ -123,6 +145,7 @@ class Plan:
     threads: int
     time_budget: float | None
     reserve: float = 0.0
+    options: Options = Options()
 
     @property
     def fits(self) -> tuple[tuple[FitName, int], ...]:
@@ -174,10 +197,11 @@ class Plan:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Return the plan whose `to_json` is `value`, as JSON gives it back."""
+        options = Options(**value["options"])
         spec, recipe = Input.from_json(value["input"]), Recipe.from_json(value["recipe"])
         rows = {key: tuple(value[key]) for key in ("classes", "images")}
         phases = tuple(Phase(**{**phase, "learns": tuple(phase["learns"])}) for phase in value["phases"])
-        return cls(**{**value, **rows, "input": spec, "recipe": recipe, "phases": phases})
+        return cls(**{**value, **rows, "input": spec, "recipe": recipe, "phases": phases, "options": options})
 
 
 def make_plan(facts: Facts, options: Options, network: Mapping[str, object], phases: Sequence[Phase]) -> Plan:
@@ -219,6 +243,7 @@ def make_plan(facts: Facts, options: Options, network: Mapping[str, object], pha
         accelerator=facts.accelerator,
         threads=facts.threads,
         time_budget=options.time_budget,
+        options=options,
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from visionbus.training.history import compact
-from visionbus.training.plan import Plan
+from visionbus.training.plan import Options, Plan
 from visionbus.training.session import Outcome
 from visionbus.vision import Evaluation
 from visionbus.vision.datasets import TrainingData
@@ -71,12 +71,22 @@ def figures(outcome: Outcome, plan: Plan, data: TrainingData) -> dict[str, objec
 
 def provenance(plan: Plan, data: str, output: str) -> dict[str, object]:
     """Return how a model was made: the command that makes it again, all settings, and the environment."""
-    epochs = f"{plan.recipe.epochs:g}"
+    epochs = f"{plan.recipe.epochs:.10g}"
     command = ["visionbus", "train", data, "-o", output, "--epochs", epochs]
     command += ["--seed", str(plan.seed), "--repeats", str(plan.repeats), "--precision", plan.precision]
-    command += [] if plan.devices == 1 else ["--devices", str(plan.devices)]
-    settings = {key: value for key, value in plan.to_json().items() if key not in {"input", "classes", "phases"}}
+    command += _other(plan.options)
+    settings = {
+        key: value for key, value in plan.to_json().items() if key not in {"input", "classes", "phases", "options"}
+    }
     return {"command": shlex.join(command), **settings, **environment()}
+
+
+def _other(options: Options) -> list[str]:
+    """Return the options of the command whose values a plan does not tell, where they are not the default."""
+    flags = ("image_size", "augment", "backbone", "weights", "devices")
+    given = {flag: value for flag in flags if (value := getattr(options, flag)) != getattr(Options(), flag)}
+    words = [word for flag, value in given.items() for word in (f"--{flag.replace('_', '-')}", str(value))]
+    return words + {None: [], True: ["--refit"], False: ["--no-refit"]}[options.refit]
 
 
 def environment() -> dict[str, object]:

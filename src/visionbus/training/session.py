@@ -3,11 +3,10 @@
 import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from visionbus.training import checkpoint as checkpoints
 from visionbus.training.building import NetworkSource
@@ -21,10 +20,16 @@ from visionbus.training.processes import fabric_for, launch
 from visionbus.training.progress import TrainingProgress
 from visionbus.training.schedule import Schedule
 from visionbus.training.stop import Stop
-from visionbus.vision import Dataset, Evaluation, evaluate
+from visionbus.vision import Dataset, Evaluation
 from visionbus.vision.datasets import TrainingData
-from visionbus.vision.evaluation import logits_of, measure
+from visionbus.vision.evaluation import logits_of
+from visionbus.vision.report import Measured
 
+_REFITTED = (
+    "These are the figures of a network that was fitted in the same way without these images; the model itself was "
+    "then fitted with them, too."
+)
+_CALIBRATED = "The temperature of the probabilities was chosen on these images."
 _HASHED = 256 * 2**20  # bytes of images that a digest reads; of more, evenly chosen ones
 
 
@@ -36,6 +41,8 @@ class Outcome:
         classifier: the network for the file, calibrated.
         validation: how well the network that decided does on the images held out.
         tests: how well each repeat's network does on the test split; empty if there is none, or it was stopped.
+        measured: images that the network has not learnt, with its logits; or, with a note that says so, with those of
+            the network that decided.
         checkpoint: the last one.
         stopped: what was stopped, in words; empty if all is done.
     """
@@ -43,6 +50,7 @@ class Outcome:
     classifier: Classifier
     validation: Evaluation
     tests: tuple[Evaluation, ...]
+    measured: Measured
     checkpoint: Checkpoint
     stopped: str = ""
 
@@ -78,16 +86,17 @@ class Session:
             KeyboardInterrupt: if it is stopped before anything is learnt.
         """
         checkpoint = self._fits(checkpoints.load(self.path))
-        finished = len(checkpoint.finished)
         if checkpoint.weights is None:
             raise KeyboardInterrupt
-        decided, validation = self._calibrated(checkpoint.weights)
-        if finished < len(self.plan.fits):
-            return self._stopped(checkpoint, decided, validation)
-        measured = [
-            self._classifier(weights, decided.temperature) for weights in checkpoint.finished[self.plan.refit :]
-        ]
-        return Outcome(measured[0], validation, tuple(self._tests(measured)), checkpoint)
+        decided, held_out = self._calibrated(checkpoint.weights)
+        if len(checkpoint.finished) < len(self.plan.fits):
+            return self._stopped(checkpoint, decided, held_out)
+        weights = checkpoint.finished[self.plan.refit :]
+        fitted = [self._classifier(one, decided.temperature) for one in weights]
+        tests = tuple(self._tests(fitted))
+        shown = tests[0] if tests else replace(held_out, note=_REFITTED if self.plan.refit else _CALIBRATED)
+        evaluations = tuple(test.evaluation for test in tests)
+        return Outcome(fitted[0], held_out.evaluation, evaluations, shown, checkpoint)
 
     def _fits(self, checkpoint: Checkpoint) -> Checkpoint:
         """Do the fits that remain, until the user wants to stop."""
@@ -103,11 +112,11 @@ class Session:
     def _fit(self, number: int, checkpoint: Checkpoint) -> Checkpoint:
         """Do one fit, in this process or in several."""
         name, seed = self.plan.fits[number]
-        train = self.images(name)
+        train = self._images(name)
         self.progress.stage(
             f"{name}, seed {seed}, {len(train)} images", self.plan.steps[number:], _done(checkpoint.current)
         )
-        network = self.fresh(name, seed)
+        network = self.source.fresh(self.plan.network, train, seed=seed, spec=self.plan.input)
         job = Job(name, seed, self.plan.recipe, self.path, self.every, self._deadline(number))
         held_out = self.data.validation if name == "decide" else None
         plan = self.plan
@@ -129,48 +138,49 @@ class Session:
         now, costs = time.monotonic(), self.plan.costs[number:]
         return now + (self.ends - now) * costs[0] / sum(costs)
 
-    def _stopped(self, checkpoint: Checkpoint, decided: Classifier, validation: Evaluation) -> Outcome:
+    def _stopped(self, checkpoint: Checkpoint, decided: Classifier, held_out: Measured) -> Outcome:
         """Return what there is: the first finished final network, or that which decided, as far as it has come."""
-        finished = checkpoint.finished
+        finished, note = checkpoint.finished, _CALIBRATED
         if self.plan.refit and len(finished) > 1:
+            note = _REFITTED
             decided = self._classifier(finished[1], decided.temperature)
             what = "repeats were stopped"
         elif finished:
             what = "the final fit was stopped: this network was fitted without the images held out"
         else:
             what = "the first fit was stopped: this network was not fitted to its end"
-        return Outcome(decided, validation, (), checkpoint, what)
+        shown = replace(held_out, note=f"The training was stopped. {note}")
+        return Outcome(decided, held_out.evaluation, (), shown, checkpoint, what)
 
-    def images(self, name: FitName) -> Dataset:
+    def _images(self, name: FitName) -> Dataset:
         """Return what a fit learns from."""
         return self.data.train if name == "decide" else self.data.trainval or self.data.train
 
-    def fresh(self, name: FitName, seed: int) -> nn.Module:
-        """Return a network that has learnt nothing yet."""
-        return self.source.fresh(self.plan.network, self.images(name), seed=seed, spec=self.plan.input)
-
     def _classifier(self, weights: State, temperature: float = 1.0) -> Classifier:
         """Return a network with these weights."""
-        network = self.fresh("decide", self.plan.seed)
+        one = self.data.train.subset(np.arange(1))  # what the images determine is among the weights
+        network = self.source.fresh(self.plan.network, one, seed=self.plan.seed, spec=self.plan.input)
         network.load_state_dict(weights)
         fabric = fabric_for("fp32", accelerator=self.plan.accelerator)
         return Classifier(fabric.to_device(network), self.plan.classes, self.plan.input, temperature=temperature)
 
-    def _calibrated(self, weights: State) -> tuple[Classifier, Evaluation]:
+    def _calibrated(self, weights: State) -> tuple[Classifier, Measured]:
         """Return a classifier whose probabilities fit the images held out, and how well it does on these."""
         held_out = self.data.validation or self.data.train
         trial = self._classifier(weights)
         logits = logits_of(trial, held_out)
         temperature = temperature_for(logits, held_out.labels)
-        decided = measure(logits / np.float32(temperature), held_out.labels, self.plan.classes)
-        self.progress.say(f"held out: accuracy {decided.accuracy:.4f}, temperature {temperature:.3f}")
-        return trial.at(temperature), decided
+        measured = Measured(held_out, logits / np.float32(temperature), "validation")
+        accuracy = measured.evaluation.accuracy
+        self.progress.say(f"held out: accuracy {accuracy:.4f}, temperature {temperature:.3f}")
+        return trial.at(temperature), measured
 
-    def _tests(self, measured: list[Classifier]) -> Iterator[Evaluation]:
+    def _tests(self, fitted: list[Classifier]) -> Iterator[Measured]:
         """Measure each network on the test split, once."""
-        for number, classifier in enumerate(measured if self.data.test is not None else ()):
-            found = evaluate(classifier, self.data.test)  # type: ignore[arg-type]
-            self.progress.say(f"test, seed {self.plan.seed + number}: accuracy {found.accuracy:.4f}")
+        test = self.data.test
+        for number, classifier in enumerate(fitted if test else ()):
+            found = Measured(test, logits_of(classifier, test), "test")  # type: ignore[arg-type]
+            self.progress.say(f"test, seed {self.plan.seed + number}: accuracy {found.evaluation.accuracy:.4f}")
             yield found
 
 
