@@ -119,8 +119,19 @@ def test_logits_are_the_head_s_answer_to_the_features():
         assert torch.equal(network(images), network.head(network.features(images)))
 
 
+def test_normalisation_is_that_of_the_pretraining():
+    network = Backbone("mobilenetv3_small_050", 2, pretrained=False).build(seed=0)
+    assert np.allclose(network.mean, 255 * np.array([0.485, 0.456, 0.406]))
+    assert np.allclose(network.deviation, 255 * np.array([0.229, 0.224, 0.225]))
+
+
+def test_head_fits_networks_that_end_in_a_hidden_layer():
+    network = Backbone("mobilenetv3_small_050", 2, pretrained=False).build(seed=0).eval()
+    assert network(torch.from_numpy(noise(1))).shape == (1, 2)
+
+
 def test_grey_images_are_shown_as_grey_colours():
-    network, grey = Backbone(TINY.name, 3, channels=1, pretrained=False).build(seed=0).eval(), noise(2, channels=1)
+    network, grey = TINY.build(seed=0).eval(), noise(2, channels=1)
     with torch.inference_mode():
         colours = network.features(torch.from_numpy(grey.repeat(3, axis=3)))
         assert torch.equal(network.features(torch.from_numpy(grey)), colours)

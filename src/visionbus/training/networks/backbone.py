@@ -24,7 +24,6 @@ class Backbone:
     Attributes:
         name: timm's, such as tf_efficientnet_lite0.
         classes: the number of classes.
-        channels: of the images, 1 or 3; grey ones are shown to it as grey colours.
         weights: the file of the weights; an empty text for those at hand or on the hub.
         pretrained: whether there are such weights; if not, they are random.
 
@@ -34,7 +33,6 @@ class Backbone:
 
     name: str
     classes: int
-    channels: int = 3
     weights: str = ""
     pretrained: bool = True
 
@@ -90,15 +88,18 @@ class BackboneNetwork(FromPixels):
         super().__init__(3)
         self.config = config
         self.body = timm.create_model(config.name, num_classes=0)
-        self.head = nn.Linear(int(self.body.num_features), config.classes)  # type: ignore[arg-type]
+        self.head = nn.Linear(int(self.body.head_hidden_size), config.classes)  # type: ignore[arg-type]
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         for buffer, name in ((self.mean, "mean"), (self.deviation, "std")):
             buffer.copy_(_WHITE * torch.tensor(timm.models.get_pretrained_cfg_value(config.name, name)))
 
     def features(self, images: Tensor) -> Tensor:
-        """Map uint8 [n, height, width, channel] to what the head takes, float [n, feature]."""
-        features: Tensor = self.body(self.normalised(images.expand(-1, -1, -1, 3)))
+        """Map uint8 [n, height, width, channel] to what the head takes, float [n, feature].
+
+        Images of one channel are seen as grey ones of three.
+        """
+        features: Tensor = self.body(self.normalised(images))
         return features
 
     def forward(self, images: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ def choose(spec: Input, classes: int, *, backbone: str = AUTO, weights: Path | N
     from visionbus.training.networks.backbone import Backbone  # noqa: PLC0415 (timm takes seconds, and is an extra)
 
     name = DEFAULT if backbone == AUTO else backbone
-    config = Backbone(name, classes, spec.channels, str(weights.resolve()) if weights else "")
+    config = Backbone(name, classes, str(weights.resolve()) if weights else "")
     found = config.source()
     return Choice(config, f"{name} with the weights of {found.origin}" if found else "")
 

@@ -1,4 +1,4 @@
-"""The convolutional network for small images, trained from scratch."""
+"""Our convolutional network, trained from scratch on images of 8 to some 224 pixels a side."""
 
 import copy
 import math
@@ -14,6 +14,7 @@ from visionbus.training.networks.pixels import FromPixels
 from visionbus.vision import Input
 
 _MAX_STAGES = 5
+_LARGE = 64  # pixels a side, above which images are halved before the first stage
 
 
 @dataclass(frozen=True)
@@ -25,24 +26,51 @@ class NetworkConfig:
         channels: the channels of the images, 1 or 3.
         widths: the channels of each stage; each stage halves height and width.
         scale: a factor of the logits; a small one makes the predictions of a fresh network uncertain.
+        stem: the channels of a convolution that halves height and width before the first stage; 0 for none.
     """
 
     classes: int
     channels: int = 1
     widths: tuple[int, ...] = (32, 64, 128)
     scale: float = 0.125
+    stem: int = 0
 
     @classmethod
     def for_images(cls, spec: Input, classes: int) -> "NetworkConfig":
-        """Choose as many stages as leave a few pixels per side: 3 for 28 pixels, 4 for 64, at most 5."""
+        """Choose as many stages as leave a few pixels per side: 3 for 28 pixels, 4 for 64, at most 5.
+
+        Above 64 pixels a stem does the work of the first stage, which would take more time than all others.
+        """
         side = min(spec.height, spec.width)
-        stages = min(max(int(math.log2(side / 3.5)), 1), _MAX_STAGES)
-        return cls(classes, spec.channels, tuple(min(32 * 2**stage, 256) for stage in range(stages)))
+        large = side > _LARGE
+        stages = min(max(int(math.log2(side / 3.5)) - large, 1), _MAX_STAGES)
+        widths = tuple(min(32 * 2 ** (stage + large), 256) for stage in range(stages))
+        return cls(classes, spec.channels, widths, stem=32 if large else 0)
 
     def parameters(self) -> int:
         """Return the number of trainable parameters."""
         with torch.device("meta"):
             return sum(parameter.numel() for parameter in Network(self).parameters() if parameter.requires_grad)
+
+
+class Stem(nn.Module):
+    """A 3x3 convolution of stride 2: what large images hold in single pixels is seen at a quarter of the cost."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        """Create the layers for `channels` input and `width` output channels."""
+        super().__init__()
+        self.enter = nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False)
+        self.norm = _norm(width)
+        self.activation = nn.ReLU()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map float [n, channels, height, width] to [n, width, height / 2, width / 2], rounded up."""
+        halved: Tensor = self.activation(self.norm(self.enter(features)))
+        return halved
+
+    def fused(self) -> nn.Module:
+        """Return what computes the same with the batch norm folded into the convolution, in evaluation mode."""
+        return nn.Sequential(fuse_conv_bn_eval(self.enter, self.norm), self.activation)
 
 
 class Stage(nn.Module):
@@ -94,19 +122,21 @@ class Network(FromPixels):
         """Create the layers; their weights come from torch's random state."""
         super().__init__(config.channels)
         self.config = config
-        channels = (config.channels, *config.widths)
+        self.stem: nn.Module = Stem(config.channels, config.stem) if config.stem else nn.Identity()
+        channels = (config.stem or config.channels, *config.widths)
         self.stages = nn.Sequential(*(Stage(*pair) for pair in zip(channels[:-1], config.widths, strict=True)))
         self.head = nn.Linear(config.widths[-1], config.classes, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map uint8 [n, height, width, channel] to float [n, class]."""
-        features: Tensor = self.stages(self.normalised(images))
+        features: Tensor = self.stages(self.stem(self.normalised(images)))
         logits: Tensor = self.head(torch.amax(features, dim=(2, 3)))
         return logits * self.config.scale
 
     def fused(self) -> "Network":
         """Return a copy in evaluation mode that computes the same with fewer layers; it cannot be trained."""
         network = copy.deepcopy(self).eval()
+        network.stem = network.stem.fused() if isinstance(network.stem, Stem) else network.stem
         network.stages = nn.Sequential(*(FusedStage(stage) for stage in network.stages if isinstance(stage, Stage)))
         return network
 
