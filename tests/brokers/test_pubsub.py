@@ -4,6 +4,8 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import psutil
 import pytest
@@ -168,6 +170,20 @@ def test_chosen_port_that_somebody_takes_meanwhile_is_exchanged(emulator, monkey
         monkeypatch.setattr("visionbus.brokers.pubsub.free_ports", lambda _: next(choices))
         with emulator:
             assert emulator.host == f"{HOST}:{free[0]}"
+
+
+@pytest.mark.slow
+def test_two_that_start_at_once_do_not_both_take_the_usual_port(emulator):
+    (usual,) = free_ports(1)
+    two = [PubsubEmulator(usual=usual) for _ in range(2)]
+    with ExitStack() as closing, ThreadPoolExecutor(2) as pool:
+        for started in pool.map(PubsubEmulator.__enter__, two):
+            closing.push(started)
+        hosts = {started.host for started in two}
+        assert len(hosts) == 2
+        assert f"{HOST}:{usual}" in hosts
+        for started in two:
+            answers(started)
 
 
 @pytest.mark.slow
