@@ -152,3 +152,12 @@ def test_what_nobody_used_for_long_is_removed(paths, cache):
     os.utime(old, (0, 0))
     decode(paths[:3], SPEC, Decoding())
     assert not old.exists()
+
+
+@pytest.mark.parametrize("memory", [2**30, 1])
+def test_error_of_the_progress_is_no_error_of_the_cache(paths, memory):
+    def broken(done, total):
+        raise BrokenPipeError(32, "the terminal is gone")
+
+    with pytest.raises((OSError, DatasetError), match="the terminal is gone"):
+        decode(paths, SPEC, Decoding(memory=memory, progress=broken))

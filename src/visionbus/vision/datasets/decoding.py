@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -152,52 +154,71 @@ def _result(path: Path, stat: npt.NDArray[np.int64], spec: Input, known: Known) 
     return _Result(record, entry.rows[earlier["row"]])
 
 
-def _collect(
-    results: Iterator[_Result], count: int, keep: Callable[[int, Pixels], object]
-) -> tuple[Records, dict[int, str]]:
-    """Hand each file's pixels to `keep` with its row; return the records and the reasons."""
-    records, reasons, row = np.zeros(count, RECORD), {}, 0
-    for place, result in enumerate(results):
-        records[place] = result.record
-        if result.pixels is None:
-            reasons[place] = result.reason
-        else:
-            keep(row, result.pixels)
-            records[place]["row"] = row
-            row += 1
-    return records, reasons
+class _Collected:
+    """What has become of the files so far."""
+
+    def __init__(self, count: int) -> None:
+        """Expect `count` files."""
+        self.records = np.zeros(count, RECORD)
+        self.reasons: dict[int, str] = {}
+        self.files = self.rows = 0
+
+    def take(self, results: Iterator[_Result], keep: Callable[[int, Pixels], object]) -> None:
+        """Go on with the results that are left, and hand each file's pixels to `keep` with its row."""
+        for place, result in enumerate(results, start=self.files):
+            self.files += 1
+            self.records[place] = result.record
+            if result.pixels is None:
+                self.reasons[place] = result.reason
+            else:
+                self.records[place]["row"] = row = self.rows
+                self.rows += 1
+                keep(row, result.pixels)
+
+    def write_end(self, file: BinaryIO) -> None:
+        pixel_cache.write_end(file, self.rows, self.records, self.reasons)
+
+    def decoded(self, images: Pixels, note: str = "") -> Decoded:
+        return _decoded(images, self.records, self.reasons, note)
 
 
 def _to_memory(results: Iterator[_Result], count: int, spec: Input, target: Path) -> Decoded:
+    """Decode into memory, and write the cache meanwhile; what fails there does not disturb."""
     images = np.empty((count, *spec.shape), np.uint8)
-    records, reasons = _collect(results, count, images.__setitem__)
-    images = images[: count - len(reasons)]
-    note = ""
+    collected, note = _Collected(count), ""
     try:
         with pixel_cache.writing(target) as file:
-            file.write(images.data)
-            pixel_cache.write_end(file, len(images), records, reasons)
+
+            def keep(row: int, pixels: Pixels) -> None:
+                images[row] = pixels
+                pixel_cache.write_row(file, row, pixels)
+
+            collected.take(results, keep)
+            collected.write_end(file)
     except OSError as error:
+        collected.take(results, images.__setitem__)
+        if collected.files < count:  # it was not the cache that failed
+            raise
         note = f"the decoded images could not be kept in {target.parent} ({error.strerror}): the next run decodes again"
-    return _decoded(images, records, reasons, note)
+    return collected.decoded(images[: collected.rows], note)
 
 
 def _to_disk(results: Iterator[_Result], count: int, spec: Input, target: Path) -> Decoded:
-    needed = count * math.prod(spec.shape)
+    needed, collected = count * math.prod(spec.shape), _Collected(count)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if (free := shutil.disk_usage(target.parent).free) < needed:
             raise _no_room(target, needed, f"{free} are free")
         with pixel_cache.writing(target) as file:
-            records, reasons = _collect(results, count, lambda _row, pixels: file.write(pixels.tobytes()))
-            pixel_cache.write_end(file, count - len(reasons), records, reasons)
+            collected.take(results, partial(pixel_cache.write_row, file))
+            collected.write_end(file)
             file.flush()
-            images = pixel_cache.mapped(file, count - len(reasons), spec.shape)
+            images = pixel_cache.mapped(file, collected.rows, spec.shape)
     except OSError as error:
         raise _no_room(target, needed, str(error.strerror)) from error
     finally:
         results.close()  # type: ignore[attr-defined]  # a generator
-    return _decoded(images, records, reasons)
+    return collected.decoded(images)
 
 
 def _no_room(target: Path, needed: int, reason: str) -> DatasetError:
