@@ -38,14 +38,7 @@ def dead_letter(
     name go before the data, as a line of JSON; `visionbus-attributes-in-data` says how many bytes that has.
     """
     message = delivery.message
-    told = {
-        REASON: reason.encode(errors="replace")[:MAX_VALUE_BYTES].decode(errors="ignore"),
-        SOURCE_TOPIC: topic,
-        SOURCE_SUBSCRIPTION: subscription,
-        SOURCE_ID: delivery.id,
-        ATTEMPTS: str(delivery.attempt),
-        PUBLISHED: delivery.published.isoformat(),
-    }
+    told = _told(delivery, topic, subscription, reason)
     data = message.data
     if not with_data:
         told[LEFT_OUT] = str(len(data))
@@ -71,6 +64,17 @@ def original(letter: Message) -> Message:
         attributes |= json.loads(data[:moved])
         data = data[moved:]
     return received_message(data, letter.key, attributes)
+
+
+def _told(delivery: Delivery, topic: str, subscription: str, reason: str) -> dict[str, str]:
+    return {
+        REASON: reason.encode(errors="replace")[:MAX_VALUE_BYTES].decode(errors="ignore"),
+        SOURCE_TOPIC: topic,
+        SOURCE_SUBSCRIPTION: subscription,
+        SOURCE_ID: delivery.id,
+        ATTEMPTS: str(delivery.attempt),
+        PUBLISHED: delivery.published.isoformat(),
+    }
 
 
 def _moved(attributes: Mapping[str, str], keep: int) -> tuple[dict[str, str], bytes]:
