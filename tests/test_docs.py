@@ -27,7 +27,12 @@ PACKAGES = {  # package -> the page that describes its public names
     "visionbus.vision.images": "vision.md",
     "visionbus.vision.report": "report.md",
 }
-NOT_FOR_USERS = ("visionbus.cli", "visionbus.messaging.conformance", "visionbus.messaging.drivers")
+NOT_FOR_USERS = (
+    "visionbus.cli",
+    "visionbus.messaging.conformance",
+    "visionbus.messaging.drivers",
+    "visionbus.training.networks",
+)
 RUNNER = """
 import json, sys
 page, blocks = json.load(sys.stdin)

@@ -68,6 +68,14 @@ def done(path):
     return len(kept.finished), kept.current["schedule"]["step"] if kept.current else 0
 
 
+def written(path):
+    """Return when a file was written, None if it does not exist."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
 def test_killed_again_and_again_it_goes_on_to_the_same_file(data, whole, forks, tmp_path):
     path, generator, seen = tmp_path / "m.onnx", random.Random(0), []
     kept = checkpoint.path_for(path)
@@ -75,19 +83,18 @@ def test_killed_again_and_again_it_goes_on_to_the_same_file(data, whole, forks, 
         options = {"resume": True} if kept.exists() else OPTIONS
         process = forks.Process(target=train, args=(data, path), kwargs={**options, **EACH_STEP})
         process.start()
-        before, deadline = kept.stat().st_mtime_ns if kept.exists() else None, time.monotonic() + 60
-        while not kept.exists() or kept.stat().st_mtime_ns == before:
+        before, deadline = written(kept), time.monotonic() + 60
+        while process.is_alive() and written(kept) in {before, None}:
             assert time.monotonic() < deadline
-            assert process.is_alive()
-        process.join(generator.uniform(0, 0.2))
+        process.join(generator.uniform(0, 0.1))
         process.kill()
         process.join()
-        if path.exists():
+        if not kept.exists():  # it was finished
             break
         seen.append(done(path))
     assert seen == sorted(seen)
     assert seen[-1] > seen[0]
-    if not path.exists():
+    if kept.exists():
         train(data, path, resume=True)
     assert path.read_bytes() == whole
     assert sorted(file.name for file in tmp_path.iterdir() if not file.name.startswith(".")) == [

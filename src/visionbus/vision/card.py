@@ -12,7 +12,6 @@ from visionbus.vision.onnx import OnnxModel
 from visionbus.vision.text import plain
 
 _PER_CLASS = "per_class"
-_HISTORY = "history"  # curves are for the report
 _CHARTED = {_PER_CLASS, "history"}  # figures that are shown otherwise than as lists, or too many for a card
 _MODES: Mapping[Mode, str] = MappingProxyType({"L": "greyscale", "RGB": "RGB"})
 _WIDTH = 118
