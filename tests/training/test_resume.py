@@ -79,7 +79,7 @@ def written(path):
 def test_killed_again_and_again_it_goes_on_to_the_same_file(data, whole, forks, tmp_path):
     path, generator, seen = tmp_path / "m.onnx", random.Random(0), []
     kept = checkpoint.path_for(path)
-    for _ in range(6):
+    for _ in range(4):
         options = {"resume": True} if kept.exists() else OPTIONS
         process = forks.Process(target=train, args=(data, path), kwargs={**options, **EACH_STEP})
         process.start()
