@@ -32,12 +32,14 @@ class Notes:
 
 
 class Staged(torch.nn.Module):
-    """A body, a head, and a batch norm, that are fitted one after the other."""
+    """A body with a batch norm and dropout, and a head, that are fitted one after the other."""
 
     def __init__(self, plan=None):
         super().__init__()
         torch.manual_seed(0)
-        self.body = torch.nn.Sequential(torch.nn.Linear(144, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU())
+        self.body = torch.nn.Sequential(
+            torch.nn.Linear(144, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Dropout()
+        )
         self.head = torch.nn.Linear(8, 2)
         self.plan = plan or [Phase(1, 1, ("head.",), features=True), Phase(1, 0.1)]
         self.shown = 0
