@@ -159,15 +159,25 @@ def test_exported_file_answers_batches_of_any_size_as_the_network_does(tmp_path)
         assert np.allclose(model.logits(images), classifier.logits(images), atol=1e-3)
 
 
-def test_phases_unfreeze_the_head_then_the_upper_half():
+def test_phases_unfreeze_from_the_head_down_until_all_learns():
     network = TINY.build(seed=0)
     names = [name for name, _ in network.named_parameters()]
     learning = [{name for name in names if name.startswith(phase.learns)} for phase in network.phases()]
     assert learning[0] == {"head.weight", "head.bias"}
-    assert learning[0] < learning[1]
+    assert learning[0] < learning[1] < learning[2] == set(names)
     assert "body.conv_head.weight" in learning[1]
     assert "body.conv_stem.weight" not in learning[1]
-    assert [phase.features for phase in network.phases()] == [True, False]
+    assert [phase.features for phase in network.phases()] == [True, False, False]
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_batch_norms_keep_their_statistics_where_these_are_pretrained(tmp_path, pretrained):
+    torch.save(timm.create_model(TINY.name).state_dict(), tmp_path / "w.pth")
+    network = Backbone(TINY.name, 3, weights=str(tmp_path / "w.pth"), pretrained=pretrained).build(seed=0).train()
+    before = network.body.bn1.running_mean.clone()
+    network(torch.from_numpy(noise(4)))
+    assert network.training
+    assert torch.equal(before, network.body.bn1.running_mean) == pretrained
 
 
 def test_backbone_is_fitted_in_its_phases(stripes):
@@ -179,6 +189,6 @@ def test_backbone_is_fitted_in_its_phases(stripes):
     fit(network, data, Recipe.for_images(48), fabric=fabric, seed=0, observer=Silent())
     assert evaluate(Classifier(network, data.classes, Input(32, 32)), data).accuracy > 0.9
     after = network.body.state_dict()
-    same = {name for name, value in before.items() if torch.equal(value, after[name])}
-    assert {"conv_stem.weight", "bn1.running_mean"} <= same  # of the lower half, statistics too
-    assert not {"conv_head.weight", "bn2.running_mean"} & same
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert {"conv_stem.weight", "conv_head.weight"} <= changed
+    assert not {"bn1.running_mean", "bn2.running_mean"} & changed

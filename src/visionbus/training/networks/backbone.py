@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import timm
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from visionbus.training.networks.pixels import FromPixels
 from visionbus.training.networks.sources import Source, source
@@ -76,7 +78,10 @@ class Backbone:
 
 
 class BackboneNetwork(FromPixels):
-    """Maps images to logits; at first the logits are 0, since the head knows nothing."""
+    """Maps images to logits; at first the logits are 0, since the head knows nothing.
+
+    Batch norms keep pretrained statistics: a few new images would only blur them.
+    """
 
     def __init__(self, config: Backbone) -> None:
         """Create the layers; their weights come from torch's random state."""
@@ -102,11 +107,23 @@ class BackboneNetwork(FromPixels):
         logits: Tensor = self.head(self.features(images))
         return logits
 
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 (torch's signature)
+        """Enter training mode, or leave it; pretrained batch norms stay out of it."""
+        super().train(mode)
+        for module in self.body.modules() if self.config.pretrained else ():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+        return self
+
     def phases(self) -> tuple[Phase, ...]:
-        """Return how to fit it: the head alone, to features computed once; then the upper half of the body, too."""
+        """Return how to fit it: the head, to features computed once; then the upper half of the body, too; then all.
+
+        The body learns slowly: what it knows is soon lost, and with its batch norms fixed nothing keeps it in bounds.
+        """
         return (
             Phase(epochs=1.0, learns=("head.",), features=True),
-            Phase(epochs=0.1, rate=0.4, learns=("head.", *self._upper())),
+            Phase(epochs=0.05, rate=0.02, learns=("head.", *self._upper())),
+            Phase(epochs=0.07, rate=0.01),
         )
 
     def _upper(self) -> tuple[str, ...]:
