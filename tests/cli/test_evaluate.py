@@ -67,3 +67,40 @@ def test_more_broken_files_than_are_allowed_are_an_error_that_names_the_option(r
     assert shown.status == 1
     assert "--allow-broken" in shown.err
     assert run("evaluate", images, "--allow-broken", "0.9").status == 0
+
+
+def test_report_has_the_name_of_the_model_and_is_not_replaced_unless_told(run, images):
+    model = images / "photos.onnx"
+    model.write_bytes(default_model().read_bytes())
+    data = images.parent / "data"
+    data.mkdir()
+    for name in ("Bag", "Ankle boot"):
+        (images / name).rename(data / name)
+    shown = run("evaluate", model, data, "--report")
+    page = images / "photos.html"
+    assert (shown.status, shown.lines[-1]) == (0, f"report {page}")
+    text = page.read_text(encoding="utf-8")
+    assert f"visionbus evaluate {model} {data} --report {page}" in text
+    assert "all of it was measured" in text
+    again = run("evaluate", model, data, "--report")
+    assert again.status == 1
+    assert f"{page} exists: name another file by --report FILE, or replace it with --overwrite" in again.err
+    assert run("evaluate", model, data, "--report", "--overwrite").status == 0
+
+
+def test_report_on_the_shipped_model_is_written_here_and_named_in_the_document(run, images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    document = run("evaluate", images, "--allow-broken", "0.5", "--json", "--report").document
+    assert document["report"] == "fashion-mnist.html"
+    assert document["interval"][0] <= document["accuracy"] <= document["interval"][1]
+    assert "--allow-broken 0.5 --report fashion-mnist.html" in (tmp_path / "fashion-mnist.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("named", "status", "said"),
+    [("model.onnx", 2, "the report must end in .html, not 'model.onnx'"), ("missing/x.html", 1, "no folder missing")],
+)
+def test_report_goes_nowhere_but_to_a_new_page(run, images, named, status, said):
+    shown = run("evaluate", images, "--report", named)
+    assert shown.status == status
+    assert said in shown.err

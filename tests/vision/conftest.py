@@ -16,7 +16,8 @@ CLASSES = ("dark", "bright")
 
 def graph(classes=2, *, kind=TensorProto.UINT8, images="images", logits="logits", shape=("n", 4, 6, 1)):
     """Return a model: the first logit falls with the mean brightness, the others rise with it."""
-    weights = np.full((24, classes), 1 / 24, dtype=np.float32)
+    pixels = int(np.prod(shape[1:]))
+    weights = np.full((pixels, classes), 1 / pixels, dtype=np.float32)
     weights[:, 0] *= -1
     return helper.make_model(
         helper.make_graph(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from visionbus.vision import Dataset, DatasetError, Input, evaluate
-from visionbus.vision.evaluation import measure
+from visionbus.vision.evaluation import measure, wilson
 
 CLASSES = ("a", "b", "c")
 
@@ -82,3 +82,22 @@ def test_json_has_the_promised_keys_and_nothing_that_json_lacks():
 def test_data_that_does_not_fit_the_model_is_refused(data, reason):
     with pytest.raises(DatasetError, match=reason):
         evaluate(Oracle(), data)
+
+
+@pytest.mark.parametrize(
+    ("right", "images", "low", "high"),
+    [
+        (0, 10, 0.0, 0.2775),
+        (8, 10, 0.4902, 0.9433),
+        (9336, 10_000, 0.9286, 0.9383),
+        (10, 10, 0.7225, 1.0),
+        (0, 0, 0, 1),
+    ],
+)
+def test_interval_is_wilsons(right, images, low, high):
+    assert wilson(right, images) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_interval_of_an_evaluation_is_in_its_json():
+    found = evaluate(Oracle(), dataset([0, 0, 0, 1], [0, 0, 1, 1]))
+    assert found.to_json()["interval"] == found.interval == wilson(3, 4)

@@ -1,4 +1,4 @@
-"""A real headless Chromium, driven through its debugging pipe: no network, no driver, no library."""
+"""Reports about small models, and a real Chromium that looks at them, driven through its debugging pipe."""
 
 import base64
 import importlib.util
@@ -6,10 +6,18 @@ import json
 import os
 import subprocess
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from visionbus.vision import Dataset, Input
+from visionbus.vision.datasets import TrainingData
+from visionbus.vision.onnx import OnnxModel
+from visionbus.vision.report import Measured, speed, write_report
+
+CLASSES = ("circle", "square", "triangle")
 _FLAGS = (
     "--headless",
     "--no-sandbox",  # root, as in containers, cannot have one; the pages are our own and forbid scripts
@@ -142,3 +150,72 @@ def browser(tmp_path_factory):
         pytest.skip(reason)
     with start(path, tmp_path_factory.mktemp("chromium")) as page:
         yield page
+
+
+@pytest.fixture
+def hostile():
+    """Names that somebody may give to classes and files."""
+    return (
+        "<script>alert(1)</script>",
+        "\" onmouseover='alert(2)' x=\"",
+        "new\nline\tand\rtab",
+        "</style><img src=x onerror=alert(3)>",
+        "👩‍👩‍👧 party 🎉",
+        "עברית وعربي \u202egnp.exe",
+        "x" * 300,
+        "{{ 7 * 7 }} {% raw %} & &amp; ]]>",
+    )
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch):
+    """Measure the speed no longer than need be: these tests ask only that it is shown."""
+    monkeypatch.setattr(speed, "_SECONDS", 0.0)
+
+
+@pytest.fixture
+def model(write_model, make_graph):
+    """Write a model, for images of 4 x 6 grey pixels by default, and load it; keywords replace metadata."""
+
+    def load(classes=CLASSES, *, shape=(4, 6, 1), **changes):
+        graph = make_graph(len(classes), shape=("n", *shape))
+        return OnnxModel(write_model(model=graph, classes=list(classes), input=spec_of(shape).to_json(), **changes))
+
+    return load
+
+
+def spec_of(shape):
+    return Input(*shape[:2], "L" if shape[2] == 1 else "RGB")
+
+
+@pytest.fixture
+def measure():
+    """Make data of noise, and what a model says of its test split: right `accuracy` of the time, and rather sure."""
+
+    def measured(classes, images=60, *, accuracy=0.8, shape=(4, 6, 1), names=True, **changes):
+        random = np.random.default_rng(0)
+        labels = np.arange(images) % len(classes)
+        pixels = random.integers(0, 256, (images, *shape), dtype=np.uint8)
+        called = tuple(f"{classes[label]}/{number}" for number, label in enumerate(labels)) if names else ()
+        dataset = Dataset(pixels, labels, tuple(classes), called)
+        wrong = random.random(images) >= accuracy
+        logits = random.normal(0, 1, (images, len(classes))).astype(np.float32)
+        logits[np.arange(images), (labels + wrong) % len(classes)] += 6
+        data = TrainingData("noise", spec_of(shape), dataset, dataset, **changes)
+        return data, Measured(dataset, logits, "test")
+
+    return measured
+
+
+@pytest.fixture
+def write(model, measure, tmp_path):
+    """Write a report; give its path."""
+
+    def written(classes=CLASSES, *, about=None, note="", command="visionbus evaluate", **changes):
+        data, measured = measure(classes, **changes)
+        path = tmp_path / "report.html"
+        about = about or model(classes, shape=data.train.images.shape[1:])
+        write_report(path, about, data, replace(measured, note=note), command=command)
+        return path
+
+    return written

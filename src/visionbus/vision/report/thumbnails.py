@@ -7,20 +7,26 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-_BUDGET = 2_000_000  # characters of all thumbnails of a page
+_BUDGET = 1_500_000  # characters of all thumbnails of a page
 _SHARP = 32  # pixels; up to this size all are kept, without loss
 _QUALITY = 72
 
 
 class Thumbnails:
-    """The small pictures of one page, as data URIs, which together stay below 2 MB."""
+    """The small pictures of one page, as data URIs, which together stay below 1.5 MB."""
 
     def __init__(self) -> None:
         """Begin with an empty page."""
         self._left = _BUDGET
 
     def uri(self, image: npt.NDArray[np.uint8], side: int) -> str:
-        """Return a data URI of `image`, uint8 [height, width, 1 or 3], of at most `side` pixels; empty if none fits."""
+        """Return a data URI of `image`, uint8 [height, width, 1 or 3], of at most `side` pixels; empty without room."""
+        uri = self._encoded(image, side) if self._left else ""
+        self._left = max(self._left - len(uri), 0)
+        return uri if self._left else ""
+
+    @staticmethod
+    def _encoded(image: npt.NDArray[np.uint8], side: int) -> str:
         picture = Image.fromarray(np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image))
         file = io.BytesIO()
         if max(picture.size) <= _SHARP:
@@ -29,9 +35,5 @@ class Thumbnails:
         else:
             kind = "webp"
             picture.thumbnail((side, side))
-            picture.save(file, "WebP", quality=_QUALITY)
-        uri = f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
-        if len(uri) > self._left:
-            return ""
-        self._left -= len(uri)
-        return uri
+            picture.save(file, "WebP", quality=_QUALITY, method=2)
+        return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
