@@ -1,6 +1,7 @@
 """Trains image classifiers with torch (extra `train`): `train` does everything, each module below does one part."""
 
 import os
+from importlib.util import find_spec
 
 # Read when torch is loaded: threads of OpenMP that wait for each other spin for microseconds, not milliseconds. Where
 # other programs need the cores, small networks train ten times as fast so.
@@ -12,8 +13,9 @@ try:
     import onnxscript  # noqa: F401 (the same)
     import torch  # noqa: F401 (the same)
 except ModuleNotFoundError as error:
+    missing = error.name if find_spec("torch") else "torch"  # of several, the one that people know
     raise ModuleNotFoundError(
-        f"training needs {error.name}, which is not installed: pip install 'visionbus[train]'", name=error.name
+        f"training needs {missing}, which is not installed: pip install 'visionbus[train]'", name=missing
     ) from None
 
 from visionbus.training.augment import Augment
