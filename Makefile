@@ -1,13 +1,14 @@
 # visionbus: `make` alone lists what there is to do.
 PYTHON ?= python3
 ARGS ?=
+ROW ?=
 OUT ?= model.onnx
 MODEL ?= model.onnx
 export PYTHONUNBUFFERED = 1
 PY = .venv/bin/python
 INSTALL = $(PYTHON) scripts/install.py
 
-.PHONY: help demo train serve test check lint bench constraints clean
+.PHONY: help demo train serve test check lint bench bench-training constraints clean
 
 help:
 	@echo "make demo         the whole system classifies 10,000 images, and every answer is checked"
@@ -16,9 +17,10 @@ help:
 	@echo "make test         the whole test suite"
 	@echo "make check        format, lint, types, import contracts, spelling, quick tests: under a minute"
 	@echo "make bench        the benchmarks, one after another"
+	@echo "make bench-training ROW=a  training against our peers' examples: docs/benchmarks-training.md"
 	@echo "make constraints  renew the pinned versions in constraints.txt"
 	@echo "make clean        remove everything that these made"
-	@echo "Options: PYTHON=/path/to/python3, ARGS='...' for demo, train, serve and test"
+	@echo "Options: PYTHON=/path/to/python3, ARGS='...' for demo, train, serve, test and bench-training"
 
 demo:
 	@$(INSTALL) demo
@@ -55,11 +57,16 @@ bench:
 		echo; echo "== $$file"; $(PY) "$$file" || failed="$$failed $$file"; \
 	done; if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
+bench-training:
+	@test -n "$(ROW)" || { echo "name a row: make bench-training ROW=a (docs/benchmarks-training.md)"; exit 2; }
+	@$(INSTALL) train
+	@PYTHONPATH=$(CURDIR)/benchmarks $(PY) -m training $(ROW) $(ARGS)
+
 constraints:
 	@$(INSTALL) test
 	$(PY) scripts/uv.py pip compile --universal --python-version 3.11 --upgrade --all-extras --group dev --group bench \
 		--no-header --no-annotate --quiet pyproject.toml --output-file constraints.txt
 
 clean:
-	rm -rf .venv .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-peers .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

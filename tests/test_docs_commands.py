@@ -11,7 +11,7 @@ from visionbus.cli.group import visionbus as command_line
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def code(page):
@@ -63,7 +63,7 @@ def test_pages_show_commands():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_make_targets_of_the_page_exist(page):
     named = {
-        found[1] for line in code(page) if (found := re.match(r"make ([a-z]+)(\s+[A-Z]+=.*)?(\s+#.*)?$", line.strip()))
+        found[1] for line in code(page) if (found := re.match(r"make ([a-z-]+)(\s+[A-Z]+=.*)?(\s+#.*)?$", line.strip()))
     }
     assert named <= TARGETS
 

@@ -1,0 +1,145 @@
+"""Renders the table of each row from its measurements, with what it says about the goal."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+from training import kept, rows, schedules
+from training.figures import epochs, mean, percent, seconds, spread, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from training.kept import Record
+
+
+def of_schedules(records: Sequence[Record]) -> str:
+    found = [(one, kept.of(records, schedules.ROW, schedules.name(one))) for one in schedules.EPOCHS]
+    lines = [(f"{one:g}", percent(runs, "validation"), seconds(runs)) for one, runs in found if runs]
+    return table(("epochs", "accuracy on validation, %", "seconds"), lines)
+
+
+def ours_for(records: Sequence[Record], row: str, accuracy: float) -> list[Record]:
+    """Return the measurements of our schedule for an accuracy."""
+    try:
+        name = schedules.name(schedules.least(schedules.measured(records), accuracy))
+    except schedules.NoScheduleError:
+        return []
+    return kept.of(records, row, name)
+
+
+def of_documented(records: Sequence[Record]) -> str:
+    lines, times = [], {}
+    for name in rows.PEERS:
+        if runs := kept.of(records, "a", name):
+            own = ours_for(records, "a", mean(runs, "accuracy"))
+            faster = f"{mean(runs, 'wall') / mean(own, 'wall'):.1f}" if own else "not measured"
+            theirs = (name, epochs(runs), percent(runs), seconds(runs), seconds(runs, "cpu"))
+            lines.append((*theirs, epochs(own), percent(own), seconds(own), faster))
+            times[name] = mean(runs, "wall")
+    theirs = ("peer", "epochs", "accuracy on test, %", "seconds", "CPU seconds")
+    text = table((*theirs, "ours: epochs", "accuracy, %", "seconds", "times faster"), lines)
+    return f"{text}\n\n{against_the_fastest(records, times)}" if times else text
+
+
+def against_the_fastest(records: Sequence[Record], times: dict[str, float]) -> str:
+    """Compare ours, as accurate as the most accurate peer, with the fastest peer."""
+    best = max(mean(kept.of(records, "a", name), "accuracy") for name in times)
+    own, fastest = ours_for(records, "a", best), min(times, key=times.__getitem__)
+    if not own:
+        return "Ours is not measured yet."
+    level = "at least" if mean(own, "accuracy") >= best else "NOT"
+    return (
+        f"Ours with {epochs(own)} epochs is {level} as accurate as the most accurate of them, and takes "
+        f"{times[fastest] / mean(own, 'wall'):.1f} times less than the fastest ({fastest}). Goal: 5."
+    )
+
+
+def of_target(records: Sequence[Record]) -> str:
+    lines, bounds = [], {}
+    for name in rows.PEERS:
+        if runs := kept.of(records, "b", name):
+            reached = [run for run in runs if run["reached"]]
+            took = seconds(runs) if len(reached) == len(runs) else f"not within {seconds(runs)}"
+            what = f"{len(reached)} of {len(runs)}, best {100 * max(run['best_validation'] for run in runs):.2f} %"
+            lines.append((name, what, epochs(runs), took, seconds(runs, "cpu"), percent(runs)))
+            bounds[name] = mean(runs, "wall"), len(reached) == len(runs)
+    if own := ours_for(records, "b", rows.TARGET):
+        reached = [run for run in own if run["validation"] >= rows.TARGET]
+        what = f"{len(reached)} of {len(own)}, mean {percent(own, 'validation')} %"
+        lines.append(("visionbus", what, epochs(own), seconds(own), seconds(own, "cpu"), percent(own)))
+    header = (
+        "",
+        f"seeds that reached {100 * rows.TARGET:g} %",
+        "epochs",
+        "seconds",
+        "CPU seconds",
+        "accuracy on test, %",
+    )
+    text = table(header, lines)
+    if own and bounds:
+        fastest = min(bounds, key=lambda name: bounds[name][0])
+        wall, all_reached = bounds[fastest]
+        more = "" if all_reached else "more than "
+        text += (
+            f"\n\nThe fastest of them ({fastest}) takes {more}{wall / mean(own, 'wall'):.1f} times as long. Goal: 5."
+        )
+    return text
+
+
+def of_default(records: Sequence[Record]) -> str:
+    runs = kept.of(records, "default", rows.DEFAULT)
+    lines = [
+        ("accuracy on test, %", percent(runs), "93.5 or more"),
+        ("seconds, the whole process", seconds(runs), "300 or less"),
+        ("CPU seconds", seconds(runs, "cpu"), ""),
+        ("size of the file, MB", spread([run["bytes"] for run in runs], 2, 1e-6), "1.5 or less"),
+        *(
+            (f"microseconds an image on one core, {size} at a time", spread(times), "300 or less")
+            for size in ("1", "64")
+            if (times := [run["microseconds"][size] for run in runs])
+        ),
+    ]
+    return table(("", "", "goal"), lines)
+
+
+def compared(row: str, names: Sequence[str]) -> Callable[[Sequence[Record]], str]:
+    """Return what renders accuracy and time of each."""
+
+    def render(records: Sequence[Record]) -> str:
+        found = [(name, kept.of(records, row, name)) for name in names]
+        lines = [
+            (name, percent(runs), seconds(runs, "cpu"), seconds(runs), epochs(runs) if "epochs" in runs[0] else "")
+            for name, runs in found
+            if runs
+        ]
+        return table(("", "accuracy on test, %", "CPU seconds", "seconds", "epochs"), lines)
+
+    return render
+
+
+def of_startup(records: Sequence[Record]) -> str:
+    cases = ((rows.HELP, "visionbus --help", "wall", "0.3"), (rows.FIRST_EPOCH, "first epoch running", "seconds", "8"))
+    lines = []
+    for name, title, key, goal in cases:
+        if times := [run[key] for run in kept.of(records, "startup", name)]:
+            figures = (f"{value:.2f}" for value in (statistics.median(times), min(times), max(times)))
+            lines.append((title, *figures, f"less than {goal}"))
+    return table(("seconds", "median", "least", "most", "goal"), lines)
+
+
+def of_decoding(records: Sequence[Record]) -> str:
+    return "\n\n".join(run["text"] for run in kept.of(records, "decoding"))
+
+
+TABLES: dict[str, Callable[[Sequence[Record]], str]] = {
+    schedules.ROW: of_schedules,
+    "a": of_documented,
+    "b": of_target,
+    "default": of_default,
+    "photos": compared("photos", (rows.SCRATCH, rows.KERAS_PHOTOS, rows.FASTAI_PHOTOS)),
+    "pretrained": compared("pretrained", (rows.BACKBONE, rows.PROBE)),
+    "startup": of_startup,
+    "decoding": of_decoding,
+}
