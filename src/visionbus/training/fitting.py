@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from visionbus.training.batches import Batches, Features
 from visionbus.training.history import Epoch
+from visionbus.training.optimizer import optimizer_for
 from visionbus.training.recipe import Recipe, phases_of
 from visionbus.training.schedule import Schedule
 from visionbus.training.seeds import derived
@@ -135,8 +136,7 @@ class Fitting:
         None means that the device's memory did not suffice, and that smaller parts may help.
         """
         rate = self._recipe.rate_at(self.schedule.done) * self._phase.rate
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        self._optimizer.at_rate(rate)
         torch.manual_seed(self._derived("network"))
         try:
             figures = self._backward()
@@ -205,7 +205,7 @@ class Fitting:
             self._network.eval()
             self._shown_to = Features(self._dataset, self._fabric.device, self._network.features)  # type: ignore[arg-type]
             learner = self._network.head  # type: ignore[assignment]
-        self._optimizer = _optimizer(learner, self._recipe)
+        self._optimizer = optimizer_for(learner, self._recipe)
         self._model, _ = self._fabric.setup(learner, self._optimizer)
         self._learn()
 
@@ -236,16 +236,6 @@ class Fitting:
         self._learn()
         loss, accuracy = (sums / len(validation)).tolist()
         return loss, accuracy
-
-
-def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Apply weight decay to weights, but not to biases and norms."""
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": recipe.decay},
-        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.SGD(groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=True)
 
 
 def _copy(value: Any) -> Any:  # noqa: ANN401 (whatever a state holds)

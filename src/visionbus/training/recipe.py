@@ -25,6 +25,8 @@ class Recipe:
         momentum: 0 to 1.
         decay: the weight decay of the convolutions and the head.
         smoothing: label smoothing, 0 to 1.
+        orthogonal: the learning rate, at its peak, of orthogonalised steps of the convolutions, as a share of the norm
+            of their weights, which is kept: each must be followed by a batch norm. 0 for plain steps.
         augment: the random changes to the images.
         weights: a factor for the loss of each class, whose mean over the images is 1; none for 1 throughout.
 
@@ -41,6 +43,7 @@ class Recipe:
     smoothing: float = 0.1
     augment: Augment = field(default_factory=Augment)
     weights: tuple[float, ...] = ()
+    orthogonal: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
