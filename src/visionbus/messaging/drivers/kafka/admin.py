@@ -7,7 +7,7 @@ import re
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init__ has no __all__
@@ -21,48 +21,35 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init_
 )
 
 from visionbus.messaging.drivers.kafka.errors import Connection, cause, translated
-from visionbus.messaging.errors import AccessError, ClosedError, MessagingError, NotFoundError, UnavailableError
+from visionbus.messaging.drivers.kafka.questions import (
+    LOOK_AGAIN,
+    NEVER,
+    NEWS,
+    PATIENCE,
+    SPREAD,
+    Questions,
+    patiently,
+)
+from visionbus.messaging.errors import MessagingError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from concurrent.futures import Future
 
     from confluent_kafka.admin import TopicDescription  # type: ignore[attr-defined]  # the same
 
     from visionbus.messaging.drivers.kafka.settings import KafkaSettings
 
-PATIENCE = 30.0  # seconds for one question, the search for a broker included
-LOOK_AGAIN = 0.05  # seconds: news of a topic or of a setting spread from broker to broker
-NEWS = 2.0  # seconds that news of a topic take from one broker to the others
 CLASSIC_SESSION = 45.0  # seconds: any, for a consumer that does not join
-LISTEN = 10.0  # seconds between looks at what librdkafka has to say
-SPREAD = 10.0  # seconds until they have, at the latest
 _LEGAL = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,249}", re.ASCII)
-_SOON = frozenset(
-    {  # what brokers say while leaders and coordinators are being found
-        "COORDINATOR_LOAD_IN_PROGRESS",
-        "COORDINATOR_NOT_AVAILABLE",
-        "LEADER_NOT_AVAILABLE",
-        "NOT_CONTROLLER",
-        "NOT_COORDINATOR",
-        "NOT_LEADER_FOR_PARTITION",
-        "_DESTROY_BROKER",  # a connection that broke while its answer was awaited, as is the next
-        "_TRANSPORT",
-    }
-)
-_NO_NEWS = "UNKNOWN_TOPIC_OR_PART"  # what brokers say of a topic that they have not heard of yet
-T = TypeVar("T")
 
 
 class Admin:
-    """Questions to the cluster, asked from one event loop; the first one connects."""
+    """What is known of one cluster, and what is changed in it, from one event loop."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._connection = Connection()
-        self._connecting = asyncio.Lock()
-        self._client: AdminClient | None = None
-        self._closed = False
+        self._questions = Questions(settings)
 
     async def topic(self, topic: str) -> TopicDescription | None:
         """Return a topic's partitions and id, None if there is no such topic; creates nothing.
@@ -80,7 +67,7 @@ class Admin:
 
     async def _look_up(self, topic: str) -> TopicDescription | None:
         try:
-            found: TopicDescription = await self._ask(
+            found: TopicDescription = await self._questions.ask(
                 f"looking up the topic {topic!r}",
                 lambda client: client.describe_topics(TopicCollection([topic]), request_timeout=PATIENCE)[topic],
             )
@@ -98,7 +85,9 @@ class Admin:
         doing = f"creating the topic {topic!r}"
         created = True
         try:
-            await self._ask(doing, lambda client: client.create_topics([new], request_timeout=PATIENCE)[topic])
+            await self._questions.ask(
+                doing, lambda client: client.create_topics([new], request_timeout=PATIENCE)[topic]
+            )
         except MessagingError as error:
             if cause(error) != "TOPIC_ALREADY_EXISTS":
                 raise
@@ -119,8 +108,8 @@ class Admin:
         asked = [TopicPartition(topic, number) for number in partitions]
         doing = f"looking up the group {group!r}"
         with suppress(NotFoundError):  # a consumer that may not ask would wait in vain for the group's coordinator
-            await self._ask(
-                doing, lambda client: client.describe_consumer_groups([group], request_timeout=PATIENCE)[group]
+            await self._questions.ask(
+                doing, lambda client: client.describe_consumer_groups([group], request_timeout=NEVER)[group]
             )
 
         async def ask() -> list[TopicPartition]:
@@ -133,7 +122,7 @@ class Admin:
             _check_each(answers, doing=doing)
             return answers
 
-        return {one.partition: one.offset for one in await _patiently(ask) if one.offset >= 0}
+        return {one.partition: one.offset for one in await patiently(ask) if one.offset >= 0}
 
     async def begin(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         """Commit first offsets for a group; if it has members, it is theirs to do so."""
@@ -141,9 +130,9 @@ class Admin:
         asked = ConsumerGroupTopicPartitions(
             group, [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
         )
-        await self._ask(
+        await self._questions.ask(
             doing,
-            lambda client: client.alter_consumer_group_offsets([asked], request_timeout=PATIENCE)[group],
+            lambda client: client.alter_consumer_group_offsets([asked], request_timeout=NEVER)[group],
             lambda answer: _check_each(answer.topic_partitions, doing=doing, but="UNKNOWN_MEMBER_ID"),
             known=True,
         )
@@ -153,17 +142,19 @@ class Admin:
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         asked = [TopicPartition(topic, number) for number in partitions]
         doing = f"looking up the end of {topic!r}"
-        found = await asyncio.gather(*(self._ask(doing, partial(_end_of, one, latest), known=True) for one in asked))
+        found = await asyncio.gather(
+            *(self._questions.ask(doing, partial(_end_of, one, latest), known=True) for one in asked)
+        )
         return {one.partition: end.offset for one, end in zip(asked, found, strict=True)}
 
     async def broker_settings(self) -> dict[str, str]:
         """Return the settings of one broker."""
         doing = "looking up the settings of the brokers"
-        cluster = await self._ask(doing, _cluster)
+        cluster = await self._questions.ask(doing, _cluster)
         return await self._settings_of(ConfigResource(ResourceType.BROKER, str(cluster.nodes[0].id)), doing)
 
     async def _nodes(self) -> int:
-        return len((await self._ask("looking up the brokers", _cluster)).nodes)
+        return len((await self._questions.ask("looking up the brokers", _cluster)).nodes)
 
     async def group_settings(self, group: str) -> dict[str, str]:
         """Return the settings in force for a group; brokers before 4.0 have none."""
@@ -177,91 +168,20 @@ class Admin:
             ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in settings.items()
         ]
         resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=entries)
-        await self._ask(
+        await self._questions.ask(
             f"changing the settings of the group {group!r}",
             lambda client: client.incremental_alter_configs([resource], request_timeout=PATIENCE)[resource],
         )
 
     async def _settings_of(self, resource: ConfigResource, doing: str) -> dict[str, str]:
-        entries = await self._ask(
+        entries = await self._questions.ask(
             doing, lambda client: client.describe_configs([resource], request_timeout=PATIENCE)[resource]
         )
         return {entry.name: entry.value for entry in entries.values() if entry.value is not None}
 
     async def close(self) -> None:
         """Let go of the connection, which librdkafka may take a moment for; questions end with `ClosedError`."""
-        async with self._connecting:
-            self._closed = True
-            if self._client is not None:
-                client, self._client = self._client, None
-                self._listening.cancel()
-                await asyncio.to_thread(client.__exit__, None, None, None)
-
-    async def _connected(self) -> AdminClient:
-        async with self._connecting:
-            if self._closed:
-                raise ClosedError("the bus is closed: connect again")
-            if self._client is None:
-                configuration = self._settings.client() | {"error_cb": self._connection.error_cb}
-                self._client = await asyncio.to_thread(AdminClient, configuration)  # a first token may take a second
-                self._listen()
-        return self._client
-
-    def _listen(self) -> None:
-        """Take what librdkafka has to say, which piles up otherwise, as while brokers are away."""
-        if self._client is not None:
-            self._client.poll(0)
-            self._listening = asyncio.get_running_loop().call_later(LISTEN, self._listen)
-
-    async def _ask(
-        self,
-        doing: str,
-        question: Callable[[AdminClient], Future[Any]],
-        check: Callable[[Any], None] = lambda _: None,
-        *,
-        known: bool = False,
-    ) -> Any:  # noqa: ANN401 (of many types)
-        """Ask patiently; `known`: some broker knows the topic."""
-
-        async def ask() -> Any:  # noqa: ANN401 (the same)
-            answer = await self._answer(question(await self._connected()), doing)
-            check(answer)
-            return answer
-
-        return await _patiently(ask, known=known)
-
-    async def _answer(self, future: Future[T], doing: str) -> T:
-        """Wait for an answer, and for news of a refused connection, which librdkafka tells only to those who poll."""
-        awaited = asyncio.wrap_future(future)
-        begun = time.monotonic()
-        try:
-            while not (await asyncio.wait([awaited], timeout=0.1))[0]:
-                if self._client is not None:
-                    self._client.poll(0)
-                if refusal := self._connection.refused(doing, time.monotonic() - begun):
-                    raise refusal
-            answer = awaited.result()
-        except KafkaException as error:
-            if self._closed:
-                raise ClosedError(f"{doing} ended: the bus was closed") from error
-            raise self._connection.refused(doing) or translated(error.args[0], doing) from error
-        finally:
-            awaited.cancel()  # nobody looks at it any more
-        self._connection.established = True
-        return answer
-
-
-async def _patiently(ask: Callable[[], Awaitable[T]], *, known: bool = False) -> T:
-    """Ask again while leaders and coordinators are being found, and while news spread of a topic that is `known`."""
-    begun = time.monotonic()
-    while True:
-        try:
-            return await ask()
-        except MessagingError as error:
-            patience = SPREAD if cause(error) in _SOON else NEWS if known and cause(error) == _NO_NEWS else 0.0
-            if isinstance(error, AccessError) or time.monotonic() > begun + patience:
-                raise
-        await asyncio.sleep(LOOK_AGAIN)
+        await self._questions.close()
 
 
 def _cluster(client: AdminClient) -> Future[Any]:

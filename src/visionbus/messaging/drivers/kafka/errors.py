@@ -55,7 +55,7 @@ _NAMES: dict[type[MessagingError], tuple[str, ...]] = {  # what is in none of th
 _CLASSES = {name: cls for cls, names in _NAMES.items() for name in names}
 # What brokers say of a client's certificate comes as a broken connection, as does TLS to a port that has none.
 _TLS_REFUSAL = re.compile("certificate|SSL alert|PLAINTEXT broker listener")
-_CURES: dict[type[MessagingError], str] = {
+CURES: dict[type[MessagingError], str] = {
     NotFoundError: "declare it first (Bus.declare, or `visionbus bus declare`)",
     AccessError: "check the credentials, the certificates, security_protocol and the ACLs",
     TooLargeError: "send less, or raise the topic's max.message.bytes",
@@ -72,7 +72,7 @@ def _class_of(error: KafkaError) -> type[MessagingError]:
 def translated(error: KafkaError, doing: str) -> MessagingError:
     """Return the error of messaging for one of Kafka; `doing` says what failed, as in "sending to 'images'"."""
     cls = _class_of(error)
-    cure = _CURES.get(cls)
+    cure = CURES.get(cls)
     return cls(f"{doing} failed: {error.str()} ({error.name()}){f': {cure}' if cure else ''}")
 
 
