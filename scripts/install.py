@@ -127,7 +127,8 @@ def _install(profile: str, without: tuple[str, ...] = ()) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as overrides:
         overrides.writelines(f"{name} ; python_version < '3'\n" for name in without)  # never: so it is left out
         overrides.flush()
-        commands = [[*uv, "--overrides", overrides.name, "--requirements", "pyproject.toml", *PROFILES[profile]]]
+        left_out = ["--overrides", overrides.name] if without else []  # uv warns of an empty file
+        commands = [[*uv, *left_out, "--requirements", "pyproject.toml", *PROFILES[profile]]]
         if not any(_is_installed(one) for one in PROFILES):
             commands.append([*uv, "--build-constraints", CONSTRAINTS, "--no-deps", "--editable", "."])
         for command in commands:

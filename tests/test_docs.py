@@ -85,8 +85,11 @@ def test_python_of_the_page_runs(page, tmp_path):
     found = list(blocks(page))
     if not found:
         pytest.skip("no Python on this page")
-    skip_without_what_it_needs("".join(block for _, block in found))
-    run(page, found, tmp_path)
+    program = "".join(block for _, block in found)
+    skip_without_what_it_needs(program)
+    printed = iter(run(page, found, tmp_path).splitlines())
+    for shown in re.findall(r"# -> (.*)$", program, re.MULTILINE):
+        assert shown in printed, f"{page.name} shows {shown!r}, which is not printed there"
 
 
 @pytest.mark.slow

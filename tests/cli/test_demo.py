@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -127,6 +128,16 @@ def test_images_that_are_left_out_or_cannot_be_read_have_no_label_offline(images
     offline = classify(subject, Requests("r", 4000), OnnxModel(default_model()))
     assert sorted(offline.places.values()) == [0, 1, 2]  # the last one is too large to be sent
     assert [label is None for label in offline.labels.values()] == [False, False, True]
+
+
+def test_pictures_of_images_in_several_folders_have_their_paths(images):
+    model, requests = OnnxModel(default_model()), Requests("r", 100_000)
+    subject = own_images((str(images),), model.classes, "raw")
+    offline = classify(subject, requests, model)
+    rows = [row(name, label) for name, label in offline.labels.items()]
+    seen = SimpleNamespace(rows=rows, system=SimpleNamespace(subject=subject))
+    names = [one.name for one in report.pictures(seen, offline, requests, model.input)]
+    assert sorted(names) == sorted(subject.items)
 
 
 def test_latencies_are_median_and_99th_percentile():
@@ -347,6 +358,7 @@ def test_demo_ends_with_its_verdict_and_leaves_the_database(demo, tmp_path):
     lines = out.splitlines()
     assert VERDICT.fullmatch(lines[-1]).group(1, 2) == ("300", "300")
     assert sum(line.startswith("image ") for line in lines) == 10
+    assert "published 0 classified 0 stored 0 images/s 0" not in lines
     for start in ("published 300 classified 300 stored 300", "images/s ", "ratio ", "seconds from published to stored"):
         assert any(line.startswith(start) for line in lines), start
     assert rows_in(tmp_path / ".demo" / "results.db") == 300

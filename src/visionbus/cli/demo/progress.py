@@ -85,6 +85,7 @@ async def _lines(counts: Counts) -> None:
     try:
         while True:
             await asyncio.sleep(1.0)
-            say()
+            if any(counts.all_stages):  # until then, processes start
+                say()
     finally:
         say()

@@ -143,7 +143,7 @@ def pictures(report: Report, offline: Offline, requests: Requests, spec: Input) 
     chosen += [place for place in sorted(rows) if place not in chosen][: _PICTURES - len(chosen)]
     return [
         Picture(
-            unquote(rows[place].id.rpartition("/")[2]),
+            unquote(rows[place].id.partition("/")[2]),
             pixels_of(subject.request(place, requests), spec),
             rows[place].label or "",
             rows[place].probability or 0.0,
