@@ -22,8 +22,12 @@ def test_temperature_undoes_a_factor_on_calibrated_logits(factor):
     assert measure(logits * np.float32(factor / temperature), labels, CLASSES).calibration.error < 0.02
 
 
-def test_temperature_stays_finite_where_every_label_is_right():
-    assert 0.04 < temperature_for(np.eye(4, dtype=np.float32), np.arange(4)) < 0.06
+@pytest.mark.parametrize("count", [4, 12, 100, 1000])
+def test_where_every_label_is_right_probabilities_are_as_sure_as_their_number_allows(count):
+    labels = np.arange(count) % 4
+    logits = np.eye(4, dtype=np.float32)[labels]
+    surest = softmax(logits / np.float32(temperature_for(logits, labels))).max(axis=1)
+    assert surest == pytest.approx(1 - 0.75 / (count + 1), abs=1e-4)
 
 
 def test_classifier_takes_read_only_images_and_leaves_its_network_in_evaluation_mode():
