@@ -7,6 +7,7 @@ when it is called again. Rows a and b need the row of the schedules first. ROW=t
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -78,9 +79,13 @@ def measure_row(session: Session, name: str, row: Row) -> None:
     """Measure what a row lacks, group by group."""
     seeds = range(1 if row.once else session.options.seeds)
     for group in row.groups:
-        contestants = {one.name: one for one in group(kept.read(session.results)) if session.options.only in one.name}
+        contestants = {one.name: one for one in group(kept.read(session.results)) if wanted(one, session.options.only)}
         for seed, contestant in kept.missing(kept.read(session.results), name, contestants, seeds):
             session.measure(name, contestants[contestant], seed)
+
+
+def wanted(contestant: Contestant, texts: list[str] | None) -> bool:
+    return not texts or any(text in contestant.name for text in texts)
 
 
 def check_machine(records: list[Record], name: str) -> None:
@@ -98,7 +103,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="of each contestant (default 3)")
     parser.add_argument("--limit", type=float, default=2700, metavar="SECONDS", help="of this call (default 2700)")
     parser.add_argument("--cap", type=float, default=1800, metavar="SECONDS", help="of a peer in row b (default 1800)")
-    parser.add_argument("--only", default="", metavar="TEXT", help="contestants whose name has this text")
+    parser.add_argument("--only", action="append", metavar="TEXT", help="contestants whose name has this text")
     parser.add_argument("--again", action="store_true", help="forget what was measured of this row")
     parser.add_argument("--quick", action="store_true", help="only see that all runs: tiny, and kept nowhere")
     parser.add_argument("--results", type=Path, default=kept.RESULTS, metavar="FILE", help="lines of JSON")
@@ -106,6 +111,7 @@ def parsed() -> argparse.Namespace:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what it runs ends, too
     given = parsed()
     if given.row == "table":
         PAGE.write_text(rendered(PAGE.read_text(), kept.read(given.results)))

@@ -96,7 +96,8 @@ def ours(name: str, data: str, *options: str, measured: bool = False) -> Contest
 
 def probe(name: str, data: str) -> Contestant:
     def command(case: Case) -> list[str]:
-        return [sys.executable, str(HERE / "own" / "probe.py"), str(case.data / data), "--seed", str(case.seed)]
+        start = [sys.executable, str(HERE / "own" / "probe.py"), str(case.data / data), "--seed", str(case.seed)]
+        return [*start, *(["--quick"] if case.quick else [])]
 
     return Contestant(name, command, lambda _, text: last_document(text), decoding_anew)
 

@@ -45,7 +45,9 @@ def accuracy(weights: Tensor, features: Tensor, labels: Tensor) -> float:
     return float((logits(weights, features).argmax(1) == labels).float().mean())
 
 
-def features_of(network: torch.nn.Module, data: Dataset) -> tuple[Tensor, Tensor]:
+def features_of(network: torch.nn.Module, data: Dataset, quick: bool) -> tuple[Tensor, Tensor]:  # noqa: FBT001
+    if quick:
+        data = data.subset(np.arange(0, len(data), 20))
     with torch.inference_mode():
         parts = [
             network.features(torch.from_numpy(np.ascontiguousarray(data.images[start : start + BATCH])))
@@ -58,17 +60,20 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="a few images, to see that it runs")
     given = parser.parse_args()
     data = open_data(given.data, Input(SIDE, SIDE, "RGB", fit="crop"), holdout=Holdout(0.1, given.seed))
     classes = len(data.train.classes)
     network = fresh(choose(data.input, classes, backbone=DEFAULT).config, data.train.images, seed=given.seed).eval()
-    (train, labels), (held_out, truth) = (features_of(network, part) for part in (data.train, data.validation))
+    (train, labels), (held_out, truth) = (
+        features_of(network, part, given.quick) for part in (data.train, data.validation)
+    )
     mean, deviation = train.mean(0), train.std(0) + 1e-6
     train, held_out = (train - mean) / deviation, (held_out - mean) / deviation
     found = {decay: accuracy(regression(train, labels, classes, decay), held_out, truth) for decay in DECAYS}
     decay = max(DECAYS, key=found.__getitem__)
     weights = regression(torch.cat([train, held_out]), torch.cat([labels, truth]), classes, decay)
-    tests, wanted = features_of(network, data.test)
+    tests, wanted = features_of(network, data.test, given.quick)
     figures = {"accuracy": accuracy(weights, (tests - mean) / deviation, wanted), "validation": found[decay]}
     figures |= {"decay": decay, "precision": "fp32", "threads": torch.get_num_threads()}
     print(json.dumps(figures | {"versions": {"torch": str(torch.__version__)}}))

@@ -23,4 +23,6 @@ def provide() -> None:
     if subprocess.run(uv, check=False).returncode:
         print("uv failed; pip does it instead, more slowly", flush=True)
         subprocess.run([PYTHON, "-m", "pip", "install", "-r", REQUIREMENTS], check=True)
+    # compiled now, not in the time of the first that imports it
+    subprocess.run([PYTHON, "-m", "compileall", "-q", VENV / "lib"], stdout=subprocess.DEVNULL, check=False)
     stamp.write_text(state)

@@ -40,7 +40,10 @@ def main() -> None:
     given = options()
     keras.utils.set_random_seed(given.seed)
     epochs = Epochs(given, documented=25)
-    folder, fitted = Path(given.data), {"image_size": (SIDE, SIDE), "batch_size": BATCH, "verbose": False}
+    folder, fitted = (
+        Path(given.data),
+        {"image_size": (SIDE, SIDE), "batch_size": 8 if given.quick else BATCH, "verbose": False},
+    )
     train, validation = keras.utils.image_dataset_from_directory(
         folder / "train", validation_split=0.2, subset="both", seed=1337 + given.seed, **fitted
     )
