@@ -33,6 +33,20 @@ def test_fashion_mnist_has_the_recipe_that_was_measured_for_it():
     assert (recipe.augment.flip, recipe.augment.shift, recipe.augment.zoom, recipe.augment.colour) == (True, 0, 1, 0)
 
 
+@pytest.mark.parametrize(
+    ("facts", "network", "orthogonal"),
+    [
+        (FASHION, {"kind": "small", "stem": 0}, True),
+        (FASHION, {"kind": "small", "stem": 32}, False),
+        (FASHION, {"kind": "backbone"}, False),
+        (FASHION, {"kind": "own", "own": "mine"}, False),
+        (few(2000, 2000), {"kind": "small", "stem": 0}, False),
+    ],
+)
+def test_steps_are_orthogonalised_where_that_was_measured(facts, network, orthogonal):
+    assert (make_plan(facts, Options(), network, ONE).recipe.orthogonal > 0) is orthogonal
+
+
 def test_json_gives_it_back():
     plan = planned(few(90, 10), phases=(Phase(2, 0.5, ("head.",), features=True), Phase()), repeats=2, time_budget=60.0)
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan

@@ -140,6 +140,22 @@ def test_stopped_at_any_step_it_goes_on_to_the_same_file(data, whole, interrupt,
     assert not checkpoint.path_for(path).exists()
 
 
+@pytest.mark.parametrize("step", [4, 9])
+def test_orthogonalised_steps_go_on_to_the_same_file(stripes, interrupt, tmp_path, step, monkeypatch):
+    data, whole, path = stripes(5600, side=8), tmp_path / "whole" / "m.onnx", tmp_path / "m.onnx"
+    whole.parent.mkdir()
+    options = {"epochs": 0.3, "precision": "fp32"}
+    train(data, whole, **options)
+    interrupt(step)
+    train(data, path, **options)
+    kept = checkpoint.load(checkpoint.path_for(path))
+    assert kept.plan.recipe.orthogonal > 0
+    assert (len(kept.finished), kept.current["schedule"]["step"]) == divmod(step, 6)
+    monkeypatch.undo()
+    train(data, path, resume=True)
+    assert path.read_bytes() == whole.read_bytes()
+
+
 def test_stopped_in_the_first_fit_the_model_is_what_was_learnt_so_far(data, interrupt, tmp_path):
     interrupt(12)
     trained = train(data, tmp_path / "m.onnx", **OPTIONS)
