@@ -39,12 +39,14 @@ class Kind:
     `inside`: the file that programs read what is the driver's from, `SABOTAGES` and `held`. `onlooker(url, topic,
     subscription)`: what a subscription has settled, asked by other means than the bus, in `async with`; it has
     `finished(patience)`, and `left(bus)`, which receives the rest. `limit`: seconds for one fault, the end included.
+    `patience`: seconds that a fleet with a broken guarantee waits for what may never come.
     """
 
     inside: Path
     onlooker: Callable
     limit: float = 80.0
     settling: float = SETTLING
+    patience: float | None = None
 
 
 def run_fault(*given, **options):
@@ -116,6 +118,7 @@ class Fleet:
         self.topic = f"faults-{uuid.uuid4().hex}"
         self.workers = []
         self.may_repeat = False  # acks, for reasons that are no receiver's
+        self._patience = kind.patience if sabotage else None
         self._spoken = asyncio.Event()
         self._bus = connect(url)
         self._listening = asyncio.TaskGroup()
@@ -145,7 +148,7 @@ class Fleet:
         def busy():
             return [one for one in self.living() if one.in_hand()]
 
-        await self.until(lambda: busy() or not self.ledger.unacked())
+        await self.until(lambda: busy() or not self.ledger.unacked(), self._patience)
         return self.random.choice(busy() or self.living())
 
     async def fill(self, good, doomed=0):
@@ -182,7 +185,7 @@ class Fleet:
     async def progress(self, least, most):
         """Wait until a random number of messages more were acked, or there is nothing left to do."""
         left = len(self.ledger.unacked()) - self.random.randrange(least, most)
-        await self.until(lambda: len(self.ledger.unacked()) <= max(left, 0))
+        await self.until(lambda: len(self.ledger.unacked()) <= max(left, 0), self._patience)
 
     async def verdict(self):
         """Have all settled, end all, see what is left, and judge."""
@@ -199,7 +202,7 @@ class Fleet:
             self.ledger.left |= await workers.left(self._bus)
             self.ledger.dead |= await letters.left(self._bus)
         for worker in self.workers:
-            if not worker.struck:
+            if not (worker.struck or worker.said["out"]):
                 self.ledger.sound_acks += worker.said["acked"]
         verdict = self.ledger.verdict(may_repeat=self.may_repeat)
         print(f"{len(self.ledger.confirmed)} confirmed, {len(self.ledger.dead)} dead letters; {verdict}")  # noqa: T201 (the same)

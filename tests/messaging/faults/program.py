@@ -1,10 +1,13 @@
 """A receiver or a sender in a process of its own, to be killed, frozen and blocked; it says what it does, line by line.
 
     program.py receive URL TOPIC INSIDE    -> "joined", "got DATA...", "acked DATA...",
-                                              "late DATA..." (acked, but it was not its own any more)
+                                              "late DATA..." (acked, but it was not its own any more),
+                                              "out" (the driver says that it was silent for too long)
     program.py send URL TOPIC INSIDE       -> "offered DATA...", "confirmed DATA..."
 
-INSIDE is a file with what is the driver's own: `held`, which gives what a receiver still holds, and `SABOTAGES`.
+INSIDE is a file with what is the driver's own: `held`, which gives what a receiver still holds, `SABOTAGES`, and maybe
+`OUT`, texts of warnings that a receiver was silent for too long, as one is whose machine lets it starve: its last acks
+may not have been heard.
 
 It closes and ends when standard input ends. A receiver with `--hold` keeps what it gets; the line "settle" has it ack
 what it had in hand before it was marked. SIGUSR1 blocks its event loop until SIGUSR2. SIGHUP marks it, as does the end
@@ -13,6 +16,7 @@ of such a block: its leases are over, so acks of what it has in hand are late.
 
 import argparse
 import asyncio
+import logging
 import os
 import random
 import runpy
@@ -44,6 +48,21 @@ def data_of(deliveries):
     return [one.message.data.decode() for one in deliveries]
 
 
+class Warnings(logging.StreamHandler):
+    """Shows warnings, and has it said where one tells that the receiver was out; from whatever thread."""
+
+    def __init__(self, texts, loop):
+        super().__init__()
+        self.setLevel(logging.WARNING)
+        self.texts, self.loop = texts, loop
+
+    def emit(self, record):
+        super().emit(record)
+        if any(text in record.getMessage() for text in self.texts):
+            with suppress(RuntimeError):  # the loop is closed, and all is said
+                self.loop.call_soon_threadsafe(say, "out", ["now"])
+
+
 def is_doomed(one):
     return one.message.data.startswith(DOOMED.encode())
 
@@ -51,25 +70,30 @@ def is_doomed(one):
 class Receiver:
     """Receives batches, and settles each in random order and in parts."""
 
-    def __init__(self, options, held):
+    def __init__(self, options, held, out=()):
         self.options = options
         self.held = held
+        self.out = out
         self.marks = 0
         self.in_hand = []  # with --hold: (marks at the time, batch)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})  # before there are other threads
-        signal.signal(signal.SIGUSR1, self.block)
         signal.signal(signal.SIGHUP, self.mark)
 
     def mark(self, *_):
         self.marks += 1
 
-    def block(self, *_):
-        """Stand still: signal handlers run in the thread of the event loop."""
+    def block(self):
+        """Stand still, as a callback of the event loop: a signal handler of the process would run anywhere, also where
+        a driver holds a lock, which no event loop that is merely busy ever does.
+        """
         say("blocked", ["now"])
         signal.sigwait({signal.SIGUSR2})
         self.mark()
 
     async def run(self):
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, self.block)
+        logging.getLogger("visionbus").addHandler(Warnings(self.out, loop))
         control = await standard_input()
         options = self.options
         async with connect(options.url) as bus:
@@ -166,7 +190,10 @@ def main():
     inside = runpy.run_path(options.inside)
     if options.sabotage:
         inside["SABOTAGES"][options.sabotage]()
-    asyncio.run(Receiver(options, inside["held"]).run() if options.verb == "receive" else send(options))
+    if options.verb == "send":
+        asyncio.run(send(options))
+    else:
+        asyncio.run(Receiver(options, inside["held"], inside.get("OUT", ())).run())
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
-"""What is asked of the cluster besides records: its topics, groups and settings."""
+"""What is asked of the cluster besides records: its topics, and settings of brokers and groups."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import time
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init__ has no __all__
     AdminClient,
     AlterConfigOpType,
@@ -20,15 +19,13 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init_
     ResourceType,
 )
 
-from visionbus.messaging.drivers.kafka.errors import Connection, cause, translated
+from visionbus.messaging.drivers.kafka.errors import cause, translated
 from visionbus.messaging.drivers.kafka.questions import (
     LOOK_AGAIN,
-    NEVER,
     NEWS,
     PATIENCE,
     SPREAD,
     Questions,
-    patiently,
 )
 from visionbus.messaging.errors import MessagingError, NotFoundError, UnavailableError
 
@@ -36,11 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from concurrent.futures import Future
 
-    from confluent_kafka.admin import TopicDescription  # type: ignore[attr-defined]  # the same
+    from confluent_kafka.admin import ListOffsetsResultInfo, TopicDescription  # type: ignore[attr-defined]  # the same
 
     from visionbus.messaging.drivers.kafka.settings import KafkaSettings
 
-CLASSIC_SESSION = 45.0  # seconds: any, for a consumer that does not join
 _LEGAL = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,249}", re.ASCII)
 
 
@@ -99,51 +95,13 @@ class Admin:
             await asyncio.sleep(LOOK_AGAIN)
         return created
 
-    async def committed(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-        """Return the offsets that a group has committed, for those partitions that have one.
-
-        A consumer asks, which does not join: librdkafka's administration client crashes where the group's coordinator
-        is being found or loaded (2.16, `rd_kafka_handle_OffsetFetch` without a group).
-        """
-        asked = [TopicPartition(topic, number) for number in partitions]
-        doing = f"looking up the group {group!r}"
-        with suppress(NotFoundError):  # a consumer that may not ask would wait in vain for the group's coordinator
-            await self._questions.ask(
-                doing, lambda client: client.describe_consumer_groups([group], request_timeout=NEVER)[group]
-            )
-
-        async def ask() -> list[TopicPartition]:
-            connection = Connection()
-            configuration = self._settings.consumer(group, CLASSIC_SESSION) | {"error_cb": connection.error_cb}
-            try:
-                answers = await asyncio.to_thread(_committed, configuration, asked)
-            except KafkaException as error:
-                raise connection.refused(doing) or translated(error.args[0], doing) from error
-            _check_each(answers, doing=doing)
-            return answers
-
-        return {one.partition: one.offset for one in await patiently(ask) if one.offset >= 0}
-
-    async def begin(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
-        """Commit first offsets for a group; if it has members, it is theirs to do so."""
-        doing = f"declaring the group {group!r}"
-        asked = ConsumerGroupTopicPartitions(
-            group, [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
-        )
-        await self._questions.ask(
-            doing,
-            lambda client: client.alter_consumer_group_offsets([asked], request_timeout=NEVER)[group],
-            lambda answer: _check_each(answer.topic_partitions, doing=doing, but="UNKNOWN_MEMBER_ID"),
-            known=True,
-        )
-
     async def ends(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """Return the offset of each partition that its next message will get."""
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         asked = [TopicPartition(topic, number) for number in partitions]
         doing = f"looking up the end of {topic!r}"
         found = await asyncio.gather(
-            *(self._questions.ask(doing, partial(_end_of, one, latest), known=True) for one in asked)
+            *(self._questions.ask(doing, partial(_end_of, one, latest), _check_end, known=True) for one in asked)
         )
         return {one.partition: end.offset for one, end in zip(asked, found, strict=True)}
 
@@ -192,16 +150,8 @@ def _end_of(partition: TopicPartition, latest: OffsetSpec, client: AdminClient) 
     return client.list_offsets({partition: latest}, request_timeout=PATIENCE)[partition]
 
 
-def _committed(configuration: dict[str, Any], asked: list[TopicPartition]) -> list[TopicPartition]:
-    consumer = Consumer(configuration)
-    try:
-        return consumer.committed(asked, timeout=PATIENCE)
-    finally:
-        consumer.close()
-
-
-def _check_each(partitions: Iterable[TopicPartition] | None, *, doing: str, but: str = "") -> None:
-    """Raise the first error among those of single partitions: the call as a whole succeeds with them."""
-    for one in partitions or ():
-        if one.error is not None and one.error.name() != but:
-            raise translated(one.error, f"{doing}, partition {one.partition},") from KafkaException(one.error)
+def _check_end(end: ListOffsetsResultInfo) -> None:
+    """Raise for what librdkafka gives, without an error, where the connection to a leader broke."""
+    if end.offset < 0:
+        error = KafkaError(KafkaError.LEADER_NOT_AVAILABLE)
+        raise translated(error, "looking up the end of a partition") from KafkaException(error)

@@ -282,7 +282,10 @@ class ConsumerThread(threading.Thread):
 
     def _on_lost(self, client: Client, partitions: list[TopicPartition]) -> None:
         """Others have these already: committing now would undo their work."""
-        self._give_up({one.partition for one in partitions})
+        numbers = {one.partition for one in partitions}
+        text = "%s: partitions %s went to others, as the group heard nothing of this receiver for too long: %s"
+        log.warning(text, self._topic, sorted(numbers), "what it acked last may come again")
+        self._give_up(numbers)
         client.incremental_unassign(partitions)
 
     def _give_up(self, numbers: set[int]) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from visionbus.messaging.driver import Address, Driver
 from visionbus.messaging.drivers.kafka import sessions
 from visionbus.messaging.drivers.kafka.admin import Admin
+from visionbus.messaging.drivers.kafka.errors import check_process
+from visionbus.messaging.drivers.kafka.groups import Groups
 from visionbus.messaging.drivers.kafka.producer import Producer
 from visionbus.messaging.drivers.kafka.settings import PARAMETERS, PREFIX, SECRETS, KafkaSettings
 from visionbus.messaging.drivers.kafka.subscription import KafkaSubscription
@@ -36,10 +39,13 @@ class KafkaDriver(Driver):
         self._settings = KafkaSettings.parse(address)
         self._settings.check()
         self._admin = Admin(self._settings)
+        self._groups = Groups(self._settings)
         self._producer = Producer(self._settings)
+        self._process = os.getpid()
         self._seen: set[str] = set()  # topics that exist: senders ask once, as producers may create what is missing
 
     async def declare(self, topic: str, subscriptions: Mapping[str, str | None], *, create: bool) -> None:
+        check_process(self._process)
         created = await self._admin.create(topic) if create else False
         partitions = _numbers(await self._found(topic))
         if self._settings.partitions not in {None, len(partitions)}:
@@ -49,12 +55,13 @@ class KafkaDriver(Driver):
             # The ends before the look at what is committed: in the other order, what another declaration made, and a
             # sender sent in between, would be passed over.
             ends = dict.fromkeys(partitions, 0) if created else await self._admin.ends(topic, partitions)
-            committed = await self._admin.committed(group, topic, partitions)
+            committed = await self._groups.committed(group, topic, partitions)
             if missing := {number: end for number, end in ends.items() if number not in committed}:
-                await self._admin.begin(group, topic, missing)
+                await self._groups.begin(group, topic, missing)
         self._seen.add(topic)
 
     async def send(self, topic: str, messages: Sequence[Message]) -> list[str]:
+        check_process(self._process)
         patience = self._settings.send_timeout
         if topic not in self._seen:
             try:
@@ -81,9 +88,10 @@ class KafkaDriver(Driver):
         prefetch: int,
         lost: Callable[[Collection[Hashable]], None],
     ) -> KafkaSubscription:
+        check_process(self._process)
         found = await self._found(topic)
         group = self._group(topic, subscription)
-        if not await self._admin.committed(group, topic, _numbers(found)):
+        if not await self._groups.committed(group, topic, _numbers(found)):
             raise NotFoundError.undeclared(topic, subscription)
 
         async def is_there() -> bool:
@@ -111,7 +119,9 @@ class KafkaDriver(Driver):
         return attached
 
     async def close(self) -> None:
-        await asyncio.gather(self._producer.close(), self._admin.close())
+        if self._process == os.getpid():
+            self._groups.close()
+            await asyncio.gather(self._producer.close(), self._admin.close())
 
     async def _found(self, topic: str) -> TopicDescription:
         """Look a topic up; `NotFoundError` if there is no such topic."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from confluent_kafka import KafkaException
 
 from visionbus.messaging.errors import (
     AccessError,
+    ClosedError,
     MessagingError,
     NotFoundError,
     TooLargeError,
@@ -55,7 +57,7 @@ _NAMES: dict[type[MessagingError], tuple[str, ...]] = {  # what is in none of th
 _CLASSES = {name: cls for cls, names in _NAMES.items() for name in names}
 # What brokers say of a client's certificate comes as a broken connection, as does TLS to a port that has none.
 _TLS_REFUSAL = re.compile("certificate|SSL alert|PLAINTEXT broker listener")
-CURES: dict[type[MessagingError], str] = {
+_CURES: dict[type[MessagingError], str] = {
     NotFoundError: "declare it first (Bus.declare, or `visionbus bus declare`)",
     AccessError: "check the credentials, the certificates, security_protocol and the ACLs",
     TooLargeError: "send less, or raise the topic's max.message.bytes",
@@ -72,8 +74,14 @@ def _class_of(error: KafkaError) -> type[MessagingError]:
 def translated(error: KafkaError, doing: str) -> MessagingError:
     """Return the error of messaging for one of Kafka; `doing` says what failed, as in "sending to 'images'"."""
     cls = _class_of(error)
-    cure = CURES.get(cls)
+    cure = _CURES.get(cls)
     return cls(f"{doing} failed: {error.str()} ({error.name()}){f': {cure}' if cure else ''}")
+
+
+def check_process(process: int) -> None:
+    """Raise `ClosedError` where this is another process, forked meanwhile: librdkafka's threads are not in it."""
+    if process != os.getpid():
+        raise ClosedError("the bus was connected by the process that this one was forked from: connect here")
 
 
 def cause(error: MessagingError) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from visionbus.messaging.drivers.kafka.errors import CURES, Connection, cause, translated
-from visionbus.messaging.errors import AccessError, ClosedError, MessagingError, UnavailableError
+from visionbus.messaging.drivers.kafka.errors import Connection, cause, translated
+from visionbus.messaging.errors import AccessError, ClosedError, MessagingError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from visionbus.messaging.drivers.kafka.settings import KafkaSettings
 
 PATIENCE = 30.0  # seconds for one question, the search for a broker included
-GRACE = 1.0  # seconds more, since librdkafka says why where it is the one that gives up
-# Seconds, the most that librdkafka takes, for what the coordinator of a group is asked, which only our clock may end:
-# where librdkafka's does, it reads freed memory once the coordinator is found, and mostly the process aborts (2.16,
-# `rd_kafka_admin_coord_request`).
-NEVER = 3600.0
 LOOK_AGAIN = 0.05  # seconds: news of a topic or of a setting spread from broker to broker
 NEWS = 2.0  # seconds that news of a topic take from one broker to the others
 SPREAD = 10.0  # seconds until leaders and coordinators are found, and brokers know of a new topic, at the latest
@@ -108,7 +103,7 @@ class Questions:
         begun = time.monotonic()
         try:
             while not (await asyncio.wait([awaited], timeout=0.1))[0]:
-                await self._look_after(client, time.monotonic() - begun, doing)
+                self._look_after(client, time.monotonic() - begun, doing)
             answer = awaited.result()
         except KafkaException as error:
             if self._closed:
@@ -119,18 +114,13 @@ class Questions:
         self._connection.established = True
         return answer
 
-    async def _look_after(self, client: AdminClient, waited: float, doing: str) -> None:
+    def _look_after(self, client: AdminClient, waited: float, doing: str) -> None:
         """Raise what ends a question that has waited so many seconds, if anything does."""
-        if self._client is not client:  # it was let go of, and leaves its questions open: they are asked again
+        if self._client is not client:  # it was closed, and leaves its questions open
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))  # noqa: SLF001 (librdkafka's name of it)
         client.poll(0)
         if refusal := self._connection.refused(doing, waited):
             raise refusal
-        if waited > PATIENCE + GRACE:
-            async with self._connecting:
-                if self._client is client:
-                    await self._let_go()
-            raise UnavailableError(f"{doing} failed: no answer within {PATIENCE:g} s: {CURES[UnavailableError]}")
 
 
 async def patiently(ask: Callable[[], Awaitable[T]], *, known: bool = False) -> T:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from visionbus.messaging.driver import DriverSubscription, Patience
 from visionbus.messaging.drivers.kafka.consumer import ConsumerThread
+from visionbus.messaging.drivers.kafka.errors import check_process
 from visionbus.messaging.drivers.kafka.holding import Holding
 from visionbus.messaging.errors import MessagingError, NotFoundError
 
@@ -45,6 +47,7 @@ class KafkaSubscription(DriverSubscription):
         self.ack_deadline = ack_deadline
         self._topic = topic
         self._is_there = is_there
+        self._process = os.getpid()
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()  # there may be something to hand out
         self._joined = asyncio.Event()
@@ -92,6 +95,7 @@ class KafkaSubscription(DriverSubscription):
         self._doubt = self._loop.call_later(LOOK, self._look_now_and_then)
 
     async def fetch(self, room: int, timeout: float | None) -> list[Delivery]:
+        check_process(self._process)
         await asyncio.sleep(0)  # where messages never run out, the loop still turns
         self._patience.asked(too_late=self._thread.away)
         self._thread.wanted_until = self._patience.until

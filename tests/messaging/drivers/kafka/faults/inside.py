@@ -6,6 +6,8 @@ from visionbus.messaging.drivers.kafka.holding import Holding
 from visionbus.messaging.drivers.kafka.settings import KafkaSettings
 from visionbus.messaging.drivers.kafka.tracker import Commit, OffsetTracker
 
+OUT = ("heard nothing of this receiver", "may come again: UNKNOWN_MEMBER_ID")
+
 
 def held(receiver, deliveries):
     """Give those that are still this receiver's, as its driver knows it."""

@@ -70,4 +70,4 @@ class Group:
         )
 
 
-KAFKA = Kind(Path(__file__).with_name("inside.py"), Group)
+KAFKA = Kind(Path(__file__).with_name("inside.py"), Group, limit=240.0, settling=90.0, patience=10.0)

@@ -17,7 +17,7 @@ from visionbus.brokers.properties import QUICK
 sys.path.append(str(Path(__file__).parent))
 from kafka_fleet import run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300, func_only=True)]  # for machines with other work, too
 
 MESSAGES = 20_000
 GRACE = 0.5  # seconds in which a frozen broker, or one that is cut off from the others, may be sent something to
