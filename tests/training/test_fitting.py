@@ -115,17 +115,19 @@ def test_phases_follow_each_other_and_a_later_one_lets_all_learn(stripes):
     assert (kept[7]["network"][body] != kept[0]["network"][body]).any()
 
 
+@pytest.mark.parametrize("adaptive", [False, True])
 @pytest.mark.parametrize("stop", [2, 6, 7])
-def test_phases_go_on_from_any_state(stripes, stop):
+def test_phases_go_on_from_any_state(stripes, stop, adaptive):
     data, recipe = stripes(60), Recipe(epochs=2, batch=20)
-    whole = Staged()
+    plan = [Phase(1, 1, ("head.",), features=True), Phase(1, 0.1, adaptive=adaptive)]
+    whole = Staged(plan)
     fitted(whole, data, recipe)
-    kept, network = [], Staged()
+    kept, network = [], Staged(plan)
     done, _ = fitted(
         network, data, recipe, control=Control(keep=kept.append, stopped=lambda: len(kept) >= stop, every=0)
     )
     assert not done
-    again = Staged()
+    again = Staged(plan)
     assert fitted(again, data, recipe, control=Control(start=kept[-1]))[0]
     assert all((value == weights(again)[name]).all() for name, value in weights(whole).items())
 

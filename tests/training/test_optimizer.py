@@ -82,6 +82,22 @@ def test_without_a_rate_for_them_convolutions_follow_sgd_with_decay(stripes):
     assert all((value == other.state_dict()[name]).all() for name, value in network.state_dict().items())
 
 
+@pytest.mark.parametrize("size", [1, 1000])
+def test_adaptive_steps_are_as_large_in_all_layers_whatever_the_gradients(stripes, size):
+    data = stripes(20)
+    network = build(NetworkConfig(2, widths=(8,)), data.images, seed=0)
+    optimizer = optimizer_for(network, Recipe(decay=0.0), adaptive=True)
+    optimizer.at_rate(0.01)
+    weights = (network.head.weight, network.stages[0].refine.weight, network.stages[0].refine_norm.bias)
+    before = [weight.detach().clone() for weight in weights]
+    (network(torch.from_numpy(data.images))[:, 0].sum() * size).backward()
+    optimizer.step()
+    for weight, was in zip(weights, before, strict=True):
+        seen = weight.grad.abs() > 1e-4
+        assert seen.any()
+        assert torch.allclose((weight.detach() - was)[seen], -0.01 * weight.grad[seen].sign(), rtol=1e-2)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("stop", [1, 4, 8])
 def test_fit_goes_on_from_any_state_to_the_same_weights(stripes, stop, precision):

@@ -48,8 +48,22 @@ def test_steps_are_orthogonalised_where_that_was_measured(facts, network, orthog
 
 
 def test_json_gives_it_back():
-    plan = planned(few(90, 10), phases=(Phase(2, 0.5, ("head.",), features=True), Phase()), repeats=2, time_budget=60.0)
+    phases = (Phase(2, 0.5, ("head.",), features=True), Phase(adaptive=True))
+    plan = planned(few(90, 10), phases=phases, repeats=2, time_budget=60.0)
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+
+
+def test_json_of_a_plan_from_before_adaptive_phases_is_still_read():
+    plan = planned()
+    text = json.dumps(plan.to_json())
+    assert (older := text.replace(', "adaptive": false', "")) != text
+    assert Plan.from_json(json.loads(older)) == plan
+
+
+def test_fine_tuning_has_small_batches():
+    facts, tuned = few(3000, 3000), (Phase(features=True), Phase(adaptive=True))
+    assert (planned(facts).recipe.batch, planned(facts, phases=tuned).recipe.batch) == (250, 32)
+    assert planned(few(40, 40), phases=tuned).recipe.batch == 16
 
 
 def test_made_validation_split_is_fitted_too_and_a_given_one_is_not():

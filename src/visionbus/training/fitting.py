@@ -205,7 +205,7 @@ class Fitting:
             self._network.eval()
             self._shown_to = Features(self._dataset, self._fabric.device, self._network.features)  # type: ignore[arg-type]
             learner = self._network.head  # type: ignore[assignment]
-        self._optimizer = optimizer_for(learner, self._recipe)
+        self._optimizer = optimizer_for(learner, self._recipe, adaptive=self._phase.adaptive)
         self._model, _ = self._fabric.setup(learner, self._optimizer)
         self._learn()
 

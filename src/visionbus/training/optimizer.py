@@ -1,4 +1,4 @@
-"""Chooses how weights follow their gradients: SGD, in which convolutions may take orthogonalised steps."""
+"""Chooses how weights follow their gradients: SGD, in which convolutions may take orthogonalised steps; or AdamW."""
 
 import math
 from collections.abc import Sequence
@@ -12,9 +12,11 @@ _ITERATIONS = 3  # as many as cifar10-airbench takes
 _POLYNOMIAL = (3.4445, -4.7750, 2.0315)  # Muon's: it lifts small singular values fast, and leaves all near 1
 
 
-def optimizer_for(network: nn.Module, recipe: Recipe) -> "Descent":
-    """Return an optimizer of what learns in a network; weights decay, but biases and norms do not."""
+def optimizer_for(network: nn.Module, recipe: Recipe, *, adaptive: bool = False) -> "Descent | Adaptive":
+    """Return an optimizer of what learns in a network, AdamW if adaptive; weights decay, biases and norms do not."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if adaptive:
+        return Adaptive(trained, recipe)
     turned = [parameter for parameter in trained if recipe.orthogonal and parameter.ndim == 4]
     decayed = [parameter for parameter in trained if parameter.ndim > 1 and not (turned and parameter.ndim == 4)]
     return Descent(turned, decayed, [parameter for parameter in trained if parameter.ndim <= 1], recipe)
@@ -68,6 +70,23 @@ class Descent(torch.optim.SGD):
         step = orthogonal(ahead.flatten(1)).view(ahead.shape)
         filters.sub_(step * (rate * norm / math.sqrt(len(filters))))
         filters.mul_(norm / filters.norm())
+
+
+class Adaptive(torch.optim.AdamW):
+    """AdamW, whose steps are as large in one layer as in another, whatever the size of the gradients."""
+
+    def __init__(self, trained: Sequence[Tensor], recipe: Recipe) -> None:
+        """Take all parameters that learn."""
+        groups = [
+            {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": recipe.decay},
+            {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+        ]
+        super().__init__([group for group in groups if group["params"]], lr=recipe.rate)
+
+    def at_rate(self, rate: float) -> None:
+        """Set the learning rate of the next step."""
+        for group in self.param_groups:
+            group["lr"] = rate
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

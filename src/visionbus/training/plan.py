@@ -15,6 +15,7 @@ from visionbus.vision import Input
 Precision = Literal["auto", "fp32", "bf16"]
 
 _ORTHOGONAL = 0.05  # the peak rate of orthogonalised steps; measured with full batches of small images only
+_TUNED = 32  # the largest batch where weights are fine-tuned: in so few epochs, larger ones make too few steps
 _UNEVEN = 3.0  # how often the largest class must outnumber the smallest for classes to be weighted
 
 
@@ -218,7 +219,8 @@ def make_plan(facts: Facts, options: Options, network: Mapping[str, object], pha
         ValueError: if there are more devices than a batch can be shared among.
     """
     refit = facts.held_out if options.refit is None else options.refit
-    recipe = Recipe.for_images(facts.train)
+    tuned = any(phase.adaptive for phase in phases)
+    recipe = Recipe.for_images(facts.train, most=_TUNED if tuned else Recipe.batch)
     recipe = replace(
         recipe,
         epochs=options.epochs or recipe.epochs,

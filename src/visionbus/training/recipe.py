@@ -55,9 +55,14 @@ class Recipe:
             raise ValueError(f"warmup must be a fraction of the steps, from 0 to below 1, not {self.warmup}")
 
     @classmethod
-    def for_images(cls, images: int) -> Self:
-        """Return a recipe for this many images: with few of them, smaller batches and more epochs make enough steps."""
-        batch = min(max(images // 20, 16), cls.batch)
+    def for_images(cls, images: int, *, most: int = batch) -> Self:
+        """Return a recipe for this many images: with few of them, smaller batches and more epochs make enough steps.
+
+        Args:
+            images: that are learnt.
+            most: the largest batch.
+        """
+        batch = min(max(images // 20, 16), most)
         epochs = min(max(cls.epochs, math.ceil(_STEPS * batch / images)), _MAX_EPOCHS)
         return cls(epochs=epochs, batch=batch, rate=cls.rate * batch / cls.batch)
 
@@ -97,6 +102,7 @@ class Phase:
         epochs: a factor of the recipe's epochs.
         rate: a factor of the recipe's learning rate.
         learns: the beginnings of the names of the parameters that learn; an empty text stands for all of them.
+        adaptive: whether its steps are those of AdamW instead of SGD. They want rates about a twentieth as high.
         features: whether `network.features(images)` is computed once for each image, unchanged, and only the module
             `network.head` is fitted, to these; `network(images)` must be `network.head(network.features(images))`.
     """
@@ -105,6 +111,7 @@ class Phase:
     rate: float = 1.0
     learns: tuple[str, ...] = ("",)
     features: bool = False
+    adaptive: bool = False
 
 
 @runtime_checkable

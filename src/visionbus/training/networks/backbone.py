@@ -1,5 +1,6 @@
 """A network of timm whose weights were learnt on millions of photographs, with a head of its own for new classes."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -15,6 +16,7 @@ from visionbus.training.networks.weights import matched, read
 from visionbus.training.recipe import Phase
 
 _WHITE = 255.0
+_LOWER = 0.3  # the share of the body's parameters, counted as tensors, that are fine as they are
 
 
 @dataclass(frozen=True)
@@ -116,17 +118,17 @@ class BackboneNetwork(FromPixels):
         return self
 
     def phases(self) -> tuple[Phase, ...]:
-        """Return how to fit it: the head, to features computed once; then the upper half of the body, too; then all.
+        """Return how to fit it: the head, to features computed once; then all but the lower layers of the body, too.
 
-        The body learns slowly: what it knows is soon lost, and with its batch norms fixed nothing keeps it in bounds.
+        The lower layers know edges and colours, which photographs share. They have few weights, but large maps: of
+        EfficientNet-lite0, 2 % of the weights and two fifths of a step's cost.
         """
         return (
-            Phase(epochs=1.0, learns=("head.",), features=True),
-            Phase(epochs=0.05, rate=0.02, learns=("head.", *self._upper())),
-            Phase(epochs=0.07, rate=0.01),
+            Phase(epochs=1.0, rate=3.0, learns=("head.",), features=True),
+            Phase(epochs=0.25, rate=0.055, learns=("head.", *self._upper()), adaptive=True),
         )
 
     def _upper(self) -> tuple[str, ...]:
-        """Return the names of those parameters of the body that stand in its upper half."""
+        """Return the names of those parameters of the body that are not among its lower ones."""
         names = [f"body.{name}" for name, _ in self.body.named_parameters()]
-        return tuple(names[len(names) // 2 :])
+        return tuple(names[math.ceil(_LOWER * len(names)) :])
