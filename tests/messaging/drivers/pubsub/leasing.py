@@ -46,6 +46,7 @@ class Leasing:
         self.retention = retention
         self.messages_out = Counter()  # by stream
         self.bytes_out = Counter()
+        self.most_out = 0  # messages, on all streams together, at any time
         self._waiting = deque()  # entries without a key
         self._keys = {}
         self._ready = {}  # keys with entries that are not out, in the order in which they became so
@@ -70,6 +71,7 @@ class Leasing:
                 self._put_back(entry)
                 continue
             given.append((self._lease(entry, stream, now + deadline), entry))
+        self.most_out = max(self.most_out, len(self._leases))
         return given
 
     def _choose(self, stream, most):

@@ -16,6 +16,8 @@ from google.iam.v1 import iam_policy_pb2
 from google.pubsub_v1.types import pubsub
 from service import Refused, Service, check_ids, found
 
+from visionbus.brokers.ports import free_ports
+
 A_RESPONSE = 100  # messages in one, at most
 OPTIONS = (
     ("grpc.so_reuseport", 0),
@@ -33,7 +35,17 @@ class Fault:
     share: float = 1.0  # of the calls
     times: float = float("inf")  # then it is over
     effect: bool = False  # the call is done, and then the caller is told that it failed
+    tries: float = float("inf")  # of one request that it strikes: then that goes through, however unlucky it is
     answers: int = field(default=0, init=False)  # how many calls got it
+    struck: Counter = field(default_factory=Counter, init=False)  # by request
+
+    def strikes(self, request, chance):
+        """Tell whether a call gets it, by chance; `request` is the same when a call is made again."""
+        if self.answers >= self.times or self.struck[request] >= self.tries or chance >= self.share:
+            return False
+        self.struck[request] += 1
+        self.answers += 1
+        return True
 
 
 @dataclass
@@ -58,6 +70,7 @@ class Server:
         self.heartbeat = 30.0  # seconds without a response: then a stream that knows heartbeats gets an empty one
         self.calls = Counter()  # by method, streams too
         self.streams = set()  # those that are open
+        self.clients = {}  # by a client's id: the stream that was opened last
         self.port = 0
         self.random = random.Random(seed)
         self._server = None
@@ -75,10 +88,11 @@ class Server:
         await self.stop()
 
     async def start(self):
-        """Listen: the first time on a port of the system's choice, then on the same one."""
+        """Listen: the first time on a free port, then on the same one."""
         self._server = grpc.aio.server(options=OPTIONS)
         self._server.add_generic_rpc_handlers(tuple(self._handlers()))
-        self.port = self._server.add_insecure_port(self.host)
+        self.port = self.port or free_ports(1)[0]
+        self._server.add_insecure_port(self.host)
         await self._server.start()
         self._ticking = asyncio.create_task(self.service.tick())
 
@@ -93,14 +107,12 @@ class Server:
             stream.life = 0
             stream.news.set()
 
-    def fault(self, method):
+    def fault(self, method, request):
         """Draw what is to become of a call, None if nothing."""
         self.calls[method] += 1
-        for fault in self.faults:
-            if fault.method == method and fault.answers < fault.times and self.random.random() < fault.share:
-                fault.answers += 1
-                return fault
-        return None
+        of_method = [fault for fault in self.faults if fault.method == method]
+        same = hash(request.SerializeToString()) if of_method else 0
+        return next((fault for fault in of_method if fault.strikes(same, self.random.random())), None)
 
     def _handlers(self):
         for name, methods in METHODS.items():
@@ -117,7 +129,7 @@ class Server:
         method = getattr(self.service, "".join(f"_{one.lower()}" if one.isupper() else one for one in name)[1:])
 
         async def answer(request, context):
-            fault = self.fault(name)
+            fault = self.fault(name, request)
             if fault and not fault.effect:
                 await context.abort(fault.code, f"{name} is not done: the test wants it so")
             try:
@@ -141,7 +153,7 @@ class Server:
             await context.abort(refused.code, str(refused))
 
     def _stream(self, first, context):
-        if fault := self.fault("StreamingPull"):
+        if fault := self.fault("StreamingPull", first):
             raise Refused(fault.code, "the stream is not opened: the test wants it so")
         subscription = found(self.service.subscriptions, first.subscription)
         if not 10 <= first.stream_ack_deadline_seconds <= 600:
@@ -157,6 +169,7 @@ class Stream:
         self.life = server.random.randint(*server.storm.life)  # responses
         self.news = asyncio.Event()
         self.silent = False  # for good, though its connection stands
+        self.client = first.client_id or self  # who has what is out: a stream opened again under this id takes it over
         self._server = server
         self._service = server.service
         self._subscription = subscription
@@ -168,6 +181,7 @@ class Stream:
         events = self._service.news[self._subscription.name]
         events.add(self.news)
         self._server.streams.add(self)
+        self._server.clients[self.client] = self
         reading = asyncio.create_task(self._read())
         reading.add_done_callback(lambda _: self.news.set())
         try:
@@ -209,17 +223,19 @@ class Stream:
                 await asyncio.wait_for(self.news.wait(), heartbeat / 4)
 
     def _take(self):
-        """Lease what the limits of the stream have room for."""
+        """Lease what the limits of the stream have room for, unless its client has opened another."""
+        if self._server.clients[self.client] is not self:
+            return []
         leasing = self._service.leasing.get(self._subscription.name)
         if leasing is None:
             raise Refused(grpc.StatusCode.NOT_FOUND, f"{self._subscription.name} was deleted")
         leasing.repeat(self._server.storm.repeated, self._server.random.random)
         most, size = self.first.max_outstanding_messages, self.first.max_outstanding_bytes
-        room = most - leasing.messages_out[self] if most > 0 else A_RESPONSE
-        bytes_room = size - leasing.bytes_out[self] if size > 0 else float("inf")
+        room = most - leasing.messages_out[self.client] if most > 0 else A_RESPONSE
+        bytes_room = size - leasing.bytes_out[self.client] if size > 0 else float("inf")
         if room <= 0 or bytes_room <= 0:
             return []
-        return self._service.deliver(self._subscription, self, self._deadline, min(room, A_RESPONSE), bytes_room)
+        return self._service.deliver(self._subscription, self.client, self._deadline, min(room, A_RESPONSE), bytes_room)
 
     def _response(self, messages):
         storm, chance = self._server.storm, self._server.random

@@ -316,8 +316,8 @@ async def test_one_stream_is_enough_for_little(monkeypatch):
 
 async def test_acks_that_fail_at_times_are_made_again(monkeypatch):
     async with serving(monkeypatch) as bus:
-        bus.server.faults.append(Fault("Acknowledge", StatusCode.UNAVAILABLE, share=0.5))
-        bus.server.faults.append(Fault("Acknowledge", StatusCode.INTERNAL, share=0.5, effect=True))
+        bus.server.faults.append(Fault("Acknowledge", StatusCode.UNAVAILABLE, share=0.5, tries=3))
+        bus.server.faults.append(Fault("Acknowledge", StatusCode.INTERNAL, share=0.5, effect=True, tries=3))
         publish(bus.server, *range(500))
         async with bus.receiving() as receiver:
             assert len(set(contents(await finish(receiver, 500)))) == 500

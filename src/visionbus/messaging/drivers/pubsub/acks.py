@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 AcknowledgeRequest: Any = types.AcknowledgeRequest.pb()
 ModifyAckDeadlineRequest: Any = types.ModifyAckDeadlineRequest.pb()
 
-GATHER = 0.05  # seconds that acks wait for others
+GATHER = 0.1  # seconds that acks wait for others, as long as they may: calls are what is dear
 A_CALL = 2500  # ack ids in one call, at most ...
 A_CALL_BYTES = 500_000  # ... and so many bytes of them: Pub/Sub refuses requests of 512 KiB
 ANSWER = 10.0  # seconds for a call

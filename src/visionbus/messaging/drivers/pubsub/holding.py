@@ -69,7 +69,8 @@ class Holding:
 
         What is held already stays as it is: the ack id that came last is the one that counts.
         """
-        messages = [one.message for one in received]  # once: each access makes an object anew
+        received = list(received)  # once, as the messages: each access makes an object anew
+        messages = [one.message for one in received]
         names = [message.message_id for message in messages]
         acked = self._acked.among(names)
         repeats: list[str] = []

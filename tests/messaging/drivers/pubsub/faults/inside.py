@@ -14,18 +14,20 @@ def held(receiver, deliveries):
 
 
 def ack_on_receipt():
-    """Ack what is read from a stream at once, as one who auto-acks."""
+    """Ack what is handed out before it is, and wait until the broker has heard it, as one who auto-acks."""
     honest = PubsubDriver.attach
 
     async def attach(self, *names, **options):
         receiver = await honest(self, *names, **options)
-        add = receiver._holding.add
+        fetch = receiver.fetch
 
-        def add_and_ack(received, ends):
-            receiver._acks.ack([one.ack_id for one in received])
-            return add(received, ends)
+        async def fetch_and_ack(room, timeout):
+            taken = await fetch(room, timeout)
+            receiver._acks.ack([receiver._holding._ack_ids[one.lease] for one in taken])
+            await receiver._acks.flush(None)
+            return taken
 
-        receiver._holding.add = add_and_ack
+        receiver.fetch = fetch_and_ack
         return receiver
 
     PubsubDriver.attach = attach

@@ -20,7 +20,10 @@ def attached(driver, change):
 
 
 def say_acks_once(driver):
+    """Say it once, and show what comes again therefore."""
+
     def change(receiver):
+        forget(receiver)
         honest = receiver._acks._call
 
         async def call(method, request, timeout):
@@ -76,7 +79,11 @@ def trust_silent_connections(driver):
 
 
 def forget_what_was_acked(driver):
-    attached(driver, lambda receiver: setattr(receiver._holding, "_acked", Forgetful()))
+    attached(driver, forget)
+
+
+def forget(receiver):
+    receiver._holding._acked = Forgetful()
 
 
 class Forgetful:

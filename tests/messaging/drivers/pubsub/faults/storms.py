@@ -20,12 +20,14 @@ from visionbus.messaging.drivers.pubsub import stream
 sys.path += [str(Path(__file__).parents[1]), str(Path(__file__).parents[3] / "faults")]
 from proxy import Proxy
 from server import Fault, Server, Storm
-from traffic import Traffic, name_of
+from traffic import BATCH, Traffic, name_of
 
 LEASE = 10.0  # seconds: the shortest that Pub/Sub has
-QUIET = 1.5 * LEASE  # without any news after which what is still missing is lost
+QUIET = 2.5 * LEASE  # without any news after which what is still missing is lost
+SOON = 3.0  # seconds: the same where something is bound to be missing
 AWAY = 10.0  # seconds
-LIMIT = 75.0  # seconds for one storm, the end included
+LIMIT = 300.0  # seconds for one storm, the end included: several times what it takes
+SURE = 10  # calls that fail first, where by chance none might
 SENDERS = 2
 PROJECT = "visionbus"
 LIFE = (1, 5)  # responses of a stream that will break
@@ -35,8 +37,8 @@ BROKEN = (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.INTER
 class ServedTraffic(Traffic):
     """Traffic over a server of its own; what is left, the server itself tells. Every second message has a key."""
 
-    def __init__(self, seed, sabotage=None, messages=10_000):
-        super().__init__(f"pubsub://{PROJECT}", f"images-{uuid.uuid4().hex}", seed, quiet=QUIET)
+    def __init__(self, seed, sabotage=None, messages=10_000, quiet=QUIET):
+        super().__init__(f"pubsub://{PROJECT}", f"images-{uuid.uuid4().hex}", seed, quiet=quiet)
         self.messages = messages
         self.server = Server(seed)
         self.host = None  # another one to go by than the server's
@@ -62,31 +64,42 @@ class ServedTraffic(Traffic):
     def leasing(self, topic, subscription):
         return self.server.service.leasing[f"projects/{PROJECT}/subscriptions/{topic}.{subscription}"]
 
-    async def go(self, *, receivers=2, rest=0.0, during=None, **options):
-        """Send all and receive all, with something happening during that; wait until all is settled."""
+    async def go(self, *, receivers=2, during=None, **options):
+        """Send and receive, with something happening during that, then the last tenth; wait until all is settled."""
         tasks = [
             asyncio.create_task(self.receive(ack_deadline=LEASE, max_in_flight=2000, **options))
             for _ in range(receivers)
         ]
-        sending = [asyncio.create_task(self.send(*range(first, self.messages, SENDERS))) for first in range(SENDERS)]
+        await self.until(lambda: self.server.calls["StreamingPull"] >= receivers)
+        last = self.messages * 9 // 10
+        sending = [asyncio.create_task(self.send(*range(first, last, SENDERS))) for first in range(SENDERS)]
         if during is not None:
             await during()
         await asyncio.gather(*sending)
-        await self.settle_all(*tasks, rest=rest)
+        await self.send(*range(last, self.messages))
+        await self.settle_all(*tasks)
+
+    def _is_awaited(self):
+        """Whether the server, too, has something to hear, or to bring again."""
+        return super()._is_awaited() or self.leasing(self.topic, "workers").unacked()
+
+    async def until(self, condition, patience=None):
+        """Wait until something holds, or there was news, and is none for so many seconds."""
+        now = asyncio.get_running_loop().time
+        news, since = self._news, now()
+        while not condition() and (not self._news or now() - since < (patience or self._quiet)):
+            await asyncio.sleep(0.05)  # nobody tells
+            if news != self._news:
+                news, since = self._news, now()
 
     async def until_received(self, share):
         """Wait until so many came, or nothing more does."""
-        now = asyncio.get_running_loop().time
-        count, since = len(self.ledger.received), now()
-        while count < share * self.messages and now() - since < QUIET:
-            await asyncio.sleep(0.05)  # nobody tells
-            if count != len(self.ledger.received):
-                count, since = len(self.ledger.received), now()
+        await self.until(lambda: len(self.ledger.received) >= share * self.messages)
 
 
-async def run(storm, seed, *, sabotage=None, messages=10_000):
+async def run(storm, seed, *, sabotage=None, messages=10_000, quiet=QUIET):
     """Give the verdict of a storm, with the traffic that it was about."""
-    traffic = ServedTraffic(seed, sabotage, messages)
+    traffic = ServedTraffic(seed, sabotage, messages, quiet)
     async with asyncio.timeout(LIMIT), AsyncExitStack() as closing:
         await closing.enter_async_context(traffic.server)
         await traffic.declare()
@@ -118,13 +131,14 @@ async def connections_fall_silent(traffic, closing):
             await traffic.until_received(share)
             proxy.freeze()
 
-    await traffic.go(during=freeze, rest=LEASE + 1)
+    await traffic.go(during=freeze)
     return True  # acks may be among what goes nowhere: these come again
 
 
 async def publishes_fail(traffic, _):
     """Some publishes fail for the moment, some are done and fail, some fail for good, and the others succeed."""
     traffic.server.faults = [
+        Fault("Publish", StatusCode.UNAVAILABLE, times=SURE),
         Fault("Publish", StatusCode.UNAVAILABLE, share=0.1),
         Fault("Publish", StatusCode.DEADLINE_EXCEEDED, share=0.05, effect=True),
         Fault("Publish", StatusCode.PERMISSION_DENIED, share=0.02),
@@ -136,12 +150,18 @@ async def publishes_fail(traffic, _):
 async def acks_fail(traffic, _):
     """Some acks fail, some are done and fail, and the others succeed; so do nacks, extensions and new streams."""
     traffic.server.faults = [
-        Fault("Acknowledge", StatusCode.UNAVAILABLE, share=0.3),
-        Fault("Acknowledge", StatusCode.INTERNAL, share=0.2, effect=True),
+        Fault("Acknowledge", StatusCode.UNAVAILABLE, times=SURE, tries=1),
+        Fault("Acknowledge", StatusCode.UNAVAILABLE, share=0.3, tries=2),
+        Fault("Acknowledge", StatusCode.INTERNAL, share=0.2, effect=True, tries=2),
         Fault("ModifyAckDeadline", StatusCode.UNAVAILABLE, share=0.3),
         Fault("StreamingPull", StatusCode.UNAVAILABLE, share=0.5),
     ]
-    await traffic.go(rest=LEASE + 1)  # what was not acked comes again
+
+    async def relent():
+        await traffic.until_received(0.9)
+        traffic.server.faults.clear()
+
+    await traffic.go(during=relent)
 
 
 async def server_is_away(traffic, _):
@@ -154,36 +174,34 @@ async def server_is_away(traffic, _):
             await asyncio.sleep(seconds)  # how long it is away
             await traffic.server.start()
 
-    await traffic.go(during=leave, rest=LEASE + 1)
+    await traffic.go(during=leave)
     return True  # leases run out meanwhile
 
 
 async def messages_repeat(traffic, _):
     """Copies, redelivery of keys with all that is behind in them, any order: to one receiver, who remembers."""
     traffic.server.storm = Storm(copied=0.05, repeated=0.0002, shuffled=True)
-    await traffic.go(receivers=1)
+    traffic.server.faults = [Fault("Acknowledge", StatusCode.UNAVAILABLE)]
+
+    async def repeat():
+        """Have all again that is acked, as far as the receiver knows, and of which the server has not heard."""
+        await traffic.until(lambda: len(traffic.ledger.acked) >= BATCH)
+        traffic.leasing(traffic.topic, "workers").repeat(1.0, lambda: 0.0)
+        traffic.server.faults.clear()
+
+    await traffic.go(receivers=1, during=repeat)
 
 
 async def limits_hold(traffic, _):
     """A receiver that has as much as it wants does not get more from a server that keeps to the limits it was told."""
     most = 500
-    outstanding = []
     leasing = traffic.leasing(traffic.topic, "workers")
-
-    async def watch():
-        traffic.pause_after = most
-        await traffic.until_received(most / traffic.messages / 2)
-        for _ in range(20):
-            outstanding.append(leasing.messages_out.total())
-            await asyncio.sleep(0.1)  # to see whether it grows
-        traffic.go_on.set()
-
-    receiving = traffic.receive
-
-    async def receive_some(**options):
-        await receiving(**options | {"max_in_flight": most})
-
-    traffic.receive = receive_some
-    await traffic.go(receivers=1, during=watch)
-    if max(outstanding) > most:
-        traffic.ledger.withheld |= {f"{max(outstanding)} out"}  # from others, who could have had them
+    await traffic.send(*range(traffic.messages))
+    traffic.pause_after = most
+    receiving = asyncio.create_task(traffic.receive(ack_deadline=LEASE, max_in_flight=most))
+    await traffic.until_received(most / traffic.messages)
+    await traffic.until(lambda: leasing.most_out > most, SOON)
+    if leasing.most_out > most:
+        traffic.ledger.withheld |= {f"{leasing.most_out} out"}  # from others, who could have had them
+    traffic.go_on.set()
+    await traffic.settle_all(receiving)

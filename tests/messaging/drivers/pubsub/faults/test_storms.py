@@ -16,7 +16,7 @@ import sabotage
 import storms
 from fleet import seed_of_run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(330)]
 
 FEW = 2_000  # messages are enough to find out what is broken
 STORMS = (
@@ -65,7 +65,9 @@ def outcomes(quickly):
 
     async def run_all():
         runs = {storm: storms.run(storm, seed) for storm in STORMS}
-        runs |= {(storm, act): storms.run(storm, seed, sabotage=act, messages=FEW) for _, storm, act in SABOTAGES}
+        for fault, storm, act in SABOTAGES:
+            quiet = storms.SOON if fault in ("unsettled", "lost") else storms.QUIET
+            runs[storm, act] = storms.run(storm, seed, sabotage=act, messages=FEW, quiet=quiet)
         outcomes = await asyncio.gather(*runs.values(), return_exceptions=True)
         return dict(zip(runs, outcomes, strict=True))
 
@@ -89,9 +91,5 @@ def test_storm_takes_nothing_with_it(outcomes, storm):
 
 @pytest.mark.parametrize(("fault", "storm", "act"), SABOTAGES, ids=name)
 def test_broken_guarantee_is_found_out(outcomes, fault, storm, act):
-    """Once in three: storms are random, and now and then one happens to hit nothing."""
     verdict, _ = outcome_of(outcomes, (storm, act))
-    for _ in range(2):
-        if not getattr(verdict, fault):
-            verdict, _ = asyncio.run(storms.run(storm, seed_of_run(), sabotage=act, messages=FEW))
     assert getattr(verdict, fault), verdict
