@@ -117,7 +117,7 @@ def rows(costs: Mapping[str, Sequence[Cost]], goals: Mapping[str, str]) -> None:
 
 
 def trips_table(found: Mapping[str, Sequence[Sequence[float]]], goal: str) -> None:
-    """Print p50 and p99 of the runs of each client, each a list of seconds, and the first one's p50 to the other's."""
+    """Print p50 and p99 of the runs of each client, each a list of seconds, and the first one's p50 to the others'."""
     print(f"{'client':<20} {'p50 (ms)':>8} {'':<11} {'p99 (ms)':>8}")
     middles = {}
     for client, runs in found.items():
@@ -126,8 +126,10 @@ def trips_table(found: Mapping[str, Sequence[Sequence[float]]], goal: str) -> No
         late = [one[98] * 1e3 for one in hundredths]
         print(f"{client:<20} {statistics.median(middle):>8.2f} {spread(middle, '.2f'):<11}", end="")
         print(f" {statistics.median(late):>8.2f} {spread(late, '.2f')}")
-    ratios = [ours / theirs for ours, theirs in zip(*middles.values(), strict=True)]
-    print(f"p50, visionbus to the other: {statistics.median(ratios):.2f} ({spread(ratios, '.2f')}); goal: {goal}")
+    (first, ours), *others = middles.items()
+    for client, theirs in others:
+        ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
+        print(f"p50, {first} to {client}: {statistics.median(ratios):.3f} ({spread(ratios, '.3f')}); goal: {goal}")
 
 
 def backlog_table(sizes: Sequence[float]) -> None:

@@ -16,6 +16,8 @@ import grpc
 from bus_runs import bus_send
 from contest import in_own_process
 from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
+from google.pubsub_v1.services.publisher import PublisherAsyncClient
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOTransport
 from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 
@@ -94,3 +96,9 @@ def generated_client() -> SubscriberAsyncClient:
     """The generated asyncio client, which ignores PUBSUB_EMULATOR_HOST by itself."""
     channel = grpc.aio.insecure_channel(os.environ[VARIABLE])
     return SubscriberAsyncClient(transport=SubscriberGrpcAsyncIOTransport(channel=channel))
+
+
+def generated_publisher() -> PublisherAsyncClient:
+    """The same for what sends."""
+    channel = grpc.aio.insecure_channel(os.environ[VARIABLE])
+    return PublisherAsyncClient(transport=PublisherGrpcAsyncIOTransport(channel=channel))
