@@ -142,14 +142,14 @@ def test_stream_gets_no_more_bytes_than_its_limit():
 def test_stream_opened_again_under_its_client_id_has_the_keys_and_the_limits_of_the_one_before():
     async def work():
         async with served() as (server, client):
-            await client.publish("1", "2", key="a")
-            before = await client.stream(client_id="one", max_outstanding_messages=1)
-            first = await read(before, 1)
-            again = await client.stream(client_id="one", max_outstanding_messages=1)
+            await client.publish("1", "2", "3", key="a")
+            before = await client.stream(client_id="one", max_outstanding_messages=2)
+            first = await read(before, 2)
+            again = await client.stream(client_id="one", max_outstanding_messages=2)
             while server.calls["StreamingPull"] < 2:  # noqa: ASYNC110 (nobody tells)
                 await asyncio.sleep(0.01)
             other = await client.stream(client_id="another")
-            await client.publish("3")
+            await client.publish("4")
             found = await read(other, 1)
             await client.acknowledge(first["1"].ack_id)
             found_again = await read(again, 1)
@@ -157,7 +157,7 @@ def test_stream_opened_again_under_its_client_id_has_the_keys_and_the_limits_of_
                 stream.cancel()
             return found.keys(), found_again.keys()
 
-    assert asyncio.run(work()) == ({"3"}, {"2"})
+    assert asyncio.run(work()) == ({"4"}, {"3"})
 
 
 def test_stream_ends_when_the_client_asks_for_nothing_more_and_its_messages_are_pulled_later():
