@@ -40,7 +40,7 @@ def test_folder_per_class_gets_a_stratified_validation_split_which_is_said(tmp_p
     assert np.bincount(data.train.labels).tolist() == [9, 9]
     assert np.bincount(data.validation.labels).tolist() == [1, 1]
     assert data.test is None
-    assert "no validation split is given: 2 images, 0.1 of each class" in notes(data)
+    assert "no validation split is given: 0.1 of each class" in notes(data)
     assert len(data.trainval) == 20
     assert not set(data.train.names) & set(data.validation.names)
 

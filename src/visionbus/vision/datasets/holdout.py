@@ -38,7 +38,6 @@ class Holdout:
         chosen = stratified(labels, self.fraction, self.seed)
         held = int(chosen.sum())
         said = (
-            f"no validation split is given: {held} images, {self.fraction:g} of each class, are held out of training "
-            f"(seed {self.seed})"
+            f"no validation split is given: {self.fraction:g} of each class is held out of training (seed {self.seed})"
         )
         return np.concatenate([np.flatnonzero(~chosen), np.flatnonzero(chosen)]), held, [said] if held else []
