@@ -56,6 +56,7 @@ def main() -> None:
         _make_venv()
         without = _torch_of_ones_own() if profile == "train" else ()
         _install(profile, without)
+        _run(PYTHON, "-m", "compileall", "-q", "src")
         if profile == "test":
             chromium.provide()
         _stamp(profile).write_text(_state())
@@ -123,7 +124,9 @@ def _torch(path: list[str]) -> Distribution | None:
 def _install(profile: str, without: tuple[str, ...] = ()) -> None:
     """Install the project's dependencies, then the project itself where it is not: what runs meanwhile goes on."""
     _run(PYTHON, "-m", "pip", "install", "--quiet", "--constraint", CONSTRAINTS, "uv")
-    uv: list[str | Path] = [PYTHON, UV, "pip", "install", "--python", PYTHON, "--constraint", CONSTRAINTS]
+    # Compiled once, as pip does too: tests and services start many processes, which may not be let write bytecode.
+    uv: list[str | Path] = [PYTHON, UV, "pip", "install", "--compile-bytecode"]
+    uv += ["--python", PYTHON, "--constraint", CONSTRAINTS]
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as overrides:
         overrides.writelines(f"{name} ; python_version < '3'\n" for name in without)  # never: so it is left out
         overrides.flush()
