@@ -3,7 +3,8 @@
 All ack as they receive: the loop on Google's generated clients, written for this and with as many streams as the bus
 opens, on the stream that brought a message; Google's `subscribe()` and gcloud-aio-pubsub in their callbacks. All but
 the latter, whose messages have no ordering key, read every field. `--clients random-halves` is the bus once more: it
-acks in random order, of what it holds, up to 1,000, a random half each time.
+acks in random order, of what it holds, up to 1,000, a random half each time. `--clients acks-by-calls` is the loop once
+more, with acks as the bus makes them: by calls of their own, which tell that they were heard, gathered for 0.1 s.
 
 The emulator gives a stream 1,950 messages a second: Google's `subscribe()`, which has one, gets fewer to receive, and
 so does gcloud-aio-pubsub. Without keys it takes the longer for each the more wait, from some ten thousand on.
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 WORK = {"no-keys": 15_000, "1000-keys": 15_000}  # messages: the bus has all its streams after a second
 STREAMS = 8  # of the loop; the bus opens as many under backlog
+GATHER = 0.1  # seconds, as the bus has it
 AT_MOST = 5_000  # messages for those that are slow here
 SLOW = {"subscribe()", "gcloud-aio-pubsub"}
 GOALS = {
@@ -100,11 +102,14 @@ class Loop:
                 for one in received
             ]
             self.clock.first()
-            acks.put_nowait([one.ack_id for one in received])
+            self._ack(acks, [one.ack_id for one in received])
             self._left -= len(read)
             if self._left <= 0:
                 for each in self._acks:
                     each.put_nowait(None)
+
+    def _ack(self, acks: asyncio.Queue[list[str] | None], ack_ids: list[str]) -> None:
+        acks.put_nowait(ack_ids)
 
     async def _requests(self, acks: asyncio.Queue[list[str] | None]) -> AsyncIterator[types.StreamingPullRequest]:
         yield types.StreamingPullRequest(subscription=self._path, stream_ack_deadline_seconds=60)
@@ -113,13 +118,38 @@ class Loop:
             yield types.StreamingPullRequest.wrap(request(ack_ids=ack_ids))
 
 
-def generated_receive(_: str, name: str, subscription: str, count: int, __: int) -> Cost:
-    async def receive_all() -> Cost:
-        loop = Loop(subscription_path(name, subscription), count)
-        await loop.run()
-        return loop.clock.cost(count)
+class CallingLoop(Loop):
+    """Acks by calls of their own, gathered."""
 
-    return asyncio.run(receive_all())
+    def __init__(self, path: str, count: int) -> None:
+        super().__init__(path, count)
+        self._gathered: list[str] = []
+
+    async def run(self) -> None:
+        client = generated_client()
+        async with client, asyncio.TaskGroup() as group:
+            streams = [group.create_task(self._receive(client, acks)) for acks in self._acks]
+            while not all(stream.done() for stream in streams) or self._gathered:
+                await asyncio.sleep(GATHER)
+                ack_ids, self._gathered = self._gathered, []
+                if ack_ids:
+                    group.create_task(client.acknowledge(subscription=self._path, ack_ids=ack_ids))
+
+    def _ack(self, _: asyncio.Queue[list[str] | None], ack_ids: list[str]) -> None:
+        self._gathered += ack_ids
+
+
+def generated_receive(_: str, name: str, subscription: str, count: int, __: int) -> Cost:
+    return asyncio.run(loop_receive(Loop(subscription_path(name, subscription), count), count))
+
+
+def calling_receive(_: str, name: str, subscription: str, count: int, __: int) -> Cost:
+    return asyncio.run(loop_receive(CallingLoop(subscription_path(name, subscription), count), count))
+
+
+async def loop_receive(loop: Loop, count: int) -> Cost:
+    await loop.run()
+    return loop.clock.cost(count)
 
 
 def gcloud_aio_receive(_: str, name: str, subscription: str, count: int, __: int) -> Cost:
@@ -153,6 +183,7 @@ CLIENTS: dict[str, Callable[[str, str, str, int, int], Cost]] = {
     "visionbus": bus_receive_at_once,
     "random-halves": bus_receive,
     "generated clients": generated_receive,
+    "acks-by-calls": calling_receive,
     "subscribe()": official_receive,
     "gcloud-aio-pubsub": gcloud_aio_receive,
 }

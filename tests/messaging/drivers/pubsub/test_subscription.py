@@ -306,6 +306,16 @@ async def test_more_streams_are_opened_where_one_may_not_bring_all_that_is_wante
             assert len(bus.server.streams) == 4
 
 
+async def test_one_key_has_as_much_in_flight_as_one_stream_may_have(monkeypatch):
+    async with serving(monkeypatch) as bus:
+        publish(bus.server, *range(300), key="a")
+        async with bus.receiving(prefetch=800, streams=8) as receiver:
+            taken = await take(receiver, 100)
+            assert not await receiver.fetch(700, 0.5)
+            await receiver.ack([one.lease for one in taken])
+            assert contents(await take(receiver, 100)) == [str(number) for number in range(100, 200)]
+
+
 async def test_one_stream_is_enough_for_little(monkeypatch):
     async with serving(monkeypatch) as bus, bus.receiving(prefetch=1000, streams=4) as receiver:
         for number in range(100):
