@@ -1,4 +1,4 @@
-"""Commits: tells the group, by its consumer, which offsets are settled."""
+"""Commits: what the group remembers of the settled offsets, read and written by a receiver's consumer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, KafkaException, TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 GATHER = 0.05  # seconds that acks are gathered at least
 AGAIN = 0.5  # seconds after a commit that failed
+TRIES = 3  # to read what is committed
+ANSWER = 10.0  # seconds for each
+PAUSE = 1.0  # seconds between them
 LEAVE = 60.0  # seconds that leaving waits for the end of a rebalance, which may wait for a dead member's session
 REBALANCING = ("ILLEGAL_GENERATION", "REBALANCE_IN_PROGRESS", "STALE_MEMBER_EPOCH")
 
@@ -32,6 +35,25 @@ class Commits:
         self._holding = holding
         self._on_its_way: list[tuple[Tracker, Commit]] = []
         self._next_at = 0.0  # monotonic
+
+    def read(self, client: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Return where to begin with each partition; one without a commit was added to the topic later."""
+        for _ in range(TRIES):
+            try:
+                answers = client.committed(partitions, timeout=ANSWER)
+            except KafkaException as error:
+                failure: object = error
+            else:
+                failure = next((one.error for one in answers if one.error), None)
+            if failure is None:
+                for one in answers:
+                    if one.offset < 0:
+                        one.offset = OFFSET_BEGINNING
+                return answers
+            log.warning("%s: cannot read what is committed: %s", self._topic, failure)
+            self._holding.pause(PAUSE)
+        log.warning("%s: what was acked out of order before may come again", self._topic)
+        return [TopicPartition(one.topic, one.partition, OFFSET_STORED) for one in partitions]
 
     def send(self, client: Consumer) -> None:
         """Commit what is new, one commit at a time; the answer comes to `on_commit`."""

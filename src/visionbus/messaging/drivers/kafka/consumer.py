@@ -7,8 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_STORED, KafkaException, TopicPartition
 from confluent_kafka import Consumer as Client
+from confluent_kafka import KafkaException, TopicPartition
 
 from visionbus.messaging.drivers.kafka.commits import LEAVE, Commits
 from visionbus.messaging.drivers.kafka.errors import translated
@@ -28,8 +28,7 @@ POLL = 0.05  # seconds at a time that the thread waits for records: as long as a
 STARVED = (0.5, 5.0)  # seconds without room after which all pause: doubled each time, as it throws away what was read
 MOST = 500  # records at a time
 DRAIN = 0.5  # seconds that a rebalance waits for what is handed out to be settled
-TRIES = 3  # to read the committed offsets of an assignment
-ANSWER = 10.0  # seconds for each
+ANSWER = 10.0  # seconds for a question to the brokers
 AGAIN = 1.0  # seconds after a question to the brokers that failed
 
 
@@ -139,13 +138,13 @@ class ConsumerThread(threading.Thread):
         if first is None:
             return
         records = [first, *client.consume(min(room, MOST) - 1, 0.0)] if room > 1 else [first]
-        good = [record for record in records if record.error() is None]
-        if self._holding.add(cast("list[Record]", good)):
+        errors = [(error, record.partition()) for record in records if (error := record.error())]
+        if errors:
+            records = [record for record in records if not record.error()]
+        if self._holding.add(cast("list[Record]", records)):
             self._arrived()
-        if len(good) < len(records):  # heeded last: after a reset come no records of what was before it
-            for record in records:
-                if error := record.error():
-                    self._heed(client, error, record.partition())
+        for error, number in errors:  # heeded last: after a reset come no records of what was before it
+            self._heed(client, error, number)
 
     def _wait_for_room(self) -> None:
         with self._holding.changed:
@@ -175,7 +174,7 @@ class ConsumerThread(threading.Thread):
                 low, high = client.get_watermark_offsets(partition, timeout=ANSWER)
             except KafkaException as failure:
                 log.warning("%s-%d: cannot ask for the earliest offset yet: %s", self._topic, number, failure)
-                self._wait(AGAIN)
+                self._holding.pause(AGAIN)
                 continue
             self._lost(self._holding.begin_again(number, low))
             client.incremental_unassign([partition])  # librdkafka has stopped it, and seeks in no stopped one
@@ -183,11 +182,6 @@ class ConsumerThread(threading.Thread):
             text = "%s-%d: what was to be read next is gone (%s); going on at %d, the earliest of up to %d"
             log.warning(text, self._topic, number, error.str(), low, high)
             return
-
-    def _wait(self, seconds: float) -> None:
-        """Do nothing for so long, unless the receiver closes."""
-        with self._holding.changed:
-            self._holding.changed.wait_for(lambda: self._holding.hurry, seconds)
 
     # the group
 
@@ -236,7 +230,7 @@ class ConsumerThread(threading.Thread):
         if self._holding.hurry:  # closing: who comes next shall have them, and brokers would not be heard now
             client.incremental_assign([])
             return
-        committed = self._committed(client, partitions)
+        committed = self._commits.read(client, partitions)
         for one in committed:
             known = one.offset >= 0
             self._holding.assign(one.partition, one.offset if known else None, one.metadata if known else None)
@@ -250,25 +244,6 @@ class ConsumerThread(threading.Thread):
         else:  # others have them all, or there are none any more
             self.doubts_topic = True
             self._arrived()
-
-    def _committed(self, client: Client, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """Return where to begin with each partition; one without a commit was added to the topic later."""
-        for _ in range(TRIES):
-            try:
-                answers = client.committed(partitions, timeout=ANSWER)
-            except KafkaException as error:
-                failure: object = error
-            else:
-                failure = next((one.error for one in answers if one.error), None)
-            if failure is None:
-                for one in answers:
-                    if one.offset < 0:
-                        one.offset = OFFSET_BEGINNING
-                return answers
-            log.warning("%s: cannot read what is committed: %s", self._topic, failure)
-            self._wait(AGAIN)
-        log.warning("%s: what was acked out of order before may come again", self._topic)
-        return [TopicPartition(one.topic, one.partition, OFFSET_STORED) for one in partitions]
 
     def _on_revoke(self, client: Client, partitions: list[TopicPartition]) -> None:
         numbers = {one.partition for one in partitions}

@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import OFFSET_END, TopicPartition
 
 from visionbus.messaging import connect
-from visionbus.messaging.drivers.kafka import consumer
+from visionbus.messaging.drivers.kafka import commits
 from visionbus.messaging.drivers.kafka.admin import Admin
 from visionbus.messaging.drivers.kafka.consumer import ConsumerThread
 from visionbus.messaging.drivers.kafka.driver import KafkaDriver
@@ -238,7 +238,7 @@ def test_first_messages_of_added_partitions_arrive(kafka, foreign, topic, seed, 
 
 
 def test_added_partitions_begun_at_their_end_are_found_out(kafka, foreign, topic, seed, monkeypatch):
-    monkeypatch.setattr(consumer, "OFFSET_BEGINNING", OFFSET_END)
+    monkeypatch.setattr(commits, "OFFSET_BEGINNING", OFFSET_END)
     assert run(growth(Traffic(url_of(kafka), topic, seed), foreign)).lost
 
 
