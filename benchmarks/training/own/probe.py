@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from visionbus.training.building import NetworkSource, input_for
 from visionbus.training.networks.choice import DEFAULT, choose, fresh
-from visionbus.vision import Dataset, Input
+from visionbus.vision import Dataset
 from visionbus.vision.datasets import Holdout, open_data
 
-SIDE = 160
 BATCH = 64
 DECAYS = (1e-4, 1e-3, 1e-2, 1e-1)
 
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="a few images, to see that it runs")
     given = parser.parse_args()
-    data = open_data(given.data, Input(SIDE, SIDE, "RGB", fit="crop"), holdout=Holdout(0.1, given.seed))
+    data = open_data(given.data, input_for(NetworkSource(backbone=DEFAULT), None), holdout=Holdout(0.1, given.seed))
     classes = len(data.train.classes)
     network = fresh(choose(data.input, classes, backbone=DEFAULT).config, data.train.images, seed=given.seed).eval()
     (train, labels), (held_out, truth) = (
