@@ -96,6 +96,14 @@ def test_features_are_computed_once_and_the_body_stays_while_the_head_learns(str
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
+def test_time_left_is_told_from_the_first_epoch_that_all_others_are_like(stripes):
+    _, notes = fitted(Staged(), stripes(60), Recipe(epochs=2, batch=20))
+    first, second, third, last = notes.epochs
+    assert (first.left(2), second.left(2)) == (None, None)
+    assert third.left(2) == pytest.approx(3 * third.seconds)
+    assert last.left(0.5) == pytest.approx(0.5 * last.seconds)
+
+
 def test_what_does_not_learn_in_a_phase_keeps_its_batch_statistics(stripes):
     network = Staged([Phase(1, 1, ("head.",))])
     before = weights(network)

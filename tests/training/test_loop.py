@@ -48,7 +48,7 @@ def test_network_learns_what_can_be_learnt_and_tells_of_it(stripes):
     assert [epoch.number for epoch in notes.epochs] == [1, 2, 3, 4]
     assert notes.epochs[-1].loss < notes.epochs[0].loss
     assert notes.epochs[-1].accuracy > 0.9
-    assert notes.epochs[-1].left == 0
+    assert notes.epochs[-1].left() == 0
 
 
 def test_same_seed_gives_the_same_network_bit_for_bit(stripes):

@@ -67,7 +67,7 @@ class Fitting:
         self._sums += figures[:2]
         self._shown += len(self._chosen())
         phase = self.schedule.phase
-        self._place = self.schedule.epoch(self._per_epoch)[:2]
+        self._place = (*self.schedule.epoch(self._per_epoch)[:2], self._phase.features)
         self.schedule = self.schedule.advanced()
         if self.schedule.phase != phase and not self.schedule.finished:
             self._enter_phase()
@@ -88,9 +88,9 @@ class Fitting:
 
     def end_epoch(self, validation: Dataset | None = None) -> Epoch:
         """Return the figures of the epoch, measured on `validation`, too; the next one begins."""
-        number, of = self._place
+        number, of, features = self._place
         loss, right = (self._sums / self._shown).tolist()
-        epoch = Epoch(number, of, self._shown, loss, right, self._seconds)
+        epoch = Epoch(number, of, self._shown, loss, right, self._seconds, features=features)
         if validation is not None and self._fabric.global_rank == 0:
             loss, right = self._measure(validation)
             epoch = replace(epoch, validation_loss=loss, validation_accuracy=right)

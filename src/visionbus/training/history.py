@@ -22,6 +22,7 @@ class Epoch:
         seed: of the fit.
         validation_loss: the mean over the images held out, before calibration; None if none are.
         validation_accuracy: on the images held out, 0 to 1; None if none are.
+        features: whether only the head learnt, from features computed before: no measure of later epochs' time.
     """
 
     number: int
@@ -34,11 +35,14 @@ class Epoch:
     seed: int = 0
     validation_loss: float | None = None
     validation_accuracy: float | None = None
+    features: bool = False
 
-    @property
-    def left(self) -> float:
-        """The seconds that the remaining epochs of the fit will take at this speed."""
-        return self.seconds * (self.of - self.number)
+    def left(self, later: float = 0.0) -> float | None:
+        """Return the seconds that the remaining epochs of the fit, and so many `later` ones, will take at this speed.
+
+        None if the speed is not known yet, as that of the first phase says nothing about it.
+        """
+        return None if self.features else self.seconds * (self.of - self.number + later)
 
     def to_json(self) -> dict[str, object]:
         """Return the values by their names."""

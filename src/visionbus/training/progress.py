@@ -1,6 +1,6 @@
 """Shows the progress of training: a bar on a terminal, elsewhere one fact per line."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -59,18 +59,19 @@ class TrainingProgress:
         """Begin to try what is fast."""
         self._bar.reset(self._task, description="trying what is fast", total=None)
 
-    def stage(self, name: str, steps: Sequence[int], done: int = 0) -> None:
+    def stage(self, name: str, steps: int, *, later: float, done: int = 0) -> None:
         """Begin a fit, or go on with one.
 
         Args:
             name: what it is.
-            steps: the number of steps of this fit, and of each that follows.
+            steps: the number of its steps.
+            later: how many epochs of this fit take as long as all fits that follow.
             done: how many of them were done earlier.
         """
         self._stage = name
-        self._later = sum(steps[1:]) / steps[0]
-        self._bar.reset(self._task, description=name, total=steps[0], completed=done)
-        self.say(f"{name}: {steps[0]} steps" + (f", {done} of them done" if done else ""))
+        self._later = later
+        self._bar.reset(self._task, description=name, total=steps, completed=done)
+        self.say(f"{name}: {steps} steps" + (f", {done} of them done" if done else ""))
 
     def step(self) -> None:
         """Count a step."""
@@ -79,8 +80,9 @@ class TrainingProgress:
     def epoch(self, epoch: Epoch) -> None:
         """Print the figures of an epoch."""
         held_out = f", held out {epoch.validation_accuracy:.4f}" if epoch.validation_accuracy is not None else ""
-        left = epoch.left + self._later * epoch.seconds * epoch.of
+        seconds = epoch.left(self._later)
+        left = f", {seconds:.0f} s left" if seconds is not None else ""
         self.say(
             f"{self._stage}: epoch {epoch.number} of {epoch.of}, loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.4f}"
-            f"{held_out}, {epoch.images / epoch.seconds:.0f} images/s, {left:.0f} s left"
+            f"{held_out}, {epoch.images / epoch.seconds:.0f} images/s{left}"
         )

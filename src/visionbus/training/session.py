@@ -114,7 +114,10 @@ class Session:
         name, seed = self.plan.fits[number]
         train = self._images(name)
         self.progress.stage(
-            f"{name}, seed {seed}, {len(train)} images", self.plan.steps[number:], _done(checkpoint.current)
+            f"{name}, seed {seed}, {len(train)} images",
+            self.plan.steps[number],
+            later=sum(self.plan.costs[number + 1 :]) / self.plan.recipe.steps_per_epoch(len(train)),
+            done=_done(checkpoint.current),
         )
         network = self.source.fresh(self.plan.network, train, seed=seed, spec=self.plan.input)
         job = Job(name, seed, self.plan.recipe, self.path, self.every, self._deadline(number))
