@@ -9,6 +9,8 @@ from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
 from visionbus.messaging import Message, MessagingError, NotFoundError, UnavailableError, connect
 from visionbus.messaging.drivers.kafka import subscription
+from visionbus.messaging.drivers.kafka.driver import KafkaDriver
+from visionbus.messaging.drivers.kafka.settings import KafkaSettings
 
 pytestmark = pytest.mark.slow
 CLASSIC = "?group_protocol=classic"
@@ -166,6 +168,16 @@ def test_broker_that_creates_topics_is_not_made_to(loose_kafka, loose_foreign, t
 
     asyncio.run(use())
     assert not {name for name in loose_foreign.topics() if topic in name}
+
+
+def test_sender_that_asks_nobody_is_found_out_by_a_broker_that_creates_topics(
+    loose_kafka, loose_foreign, topic, monkeypatch
+):
+    honest = KafkaSettings.producer
+    monkeypatch.setattr(KafkaSettings, "producer", lambda self: honest(self) | {"allow.auto.create.topics": True})
+    monkeypatch.setattr(KafkaDriver, "send", lambda self, *given: self._producer.send(*given))
+    asyncio.run(send(loose_kafka.url, topic, Message(b"data")))
+    assert topic in loose_foreign.topics()
 
 
 @pytest.mark.parametrize("protocol", ["consumer", "classic"])

@@ -218,6 +218,23 @@ def test_dead_letter_of_a_foreign_record_keeps_its_bytes(kafka, foreign, topic):
     assert dict(record.headers())["visionbus-reason"] == b"not ours"
 
 
+def test_dead_letter_of_a_record_larger_than_the_broker_takes_there_goes_without_its_data(kafka, foreign, topic):
+    foreign.create(topic, max_message_bytes="3000000")
+    asyncio.run(declare(kafka.url, topic))
+    producer = foreign.producer(message_max_bytes=3_000_000)
+    producer.produce(topic, b"x" * 2_000_000)
+    assert producer.flush(30) == 0
+
+    async def reject():
+        async with connect(kafka.url) as bus, bus.subscribe(topic, "workers") as subscription:
+            await subscription.reject(*await subscription.receive(), reason="not ours")
+
+    asyncio.run(reject())
+    (record,) = foreign.read(f"{topic}.workers.dead")
+    assert (record.value() or b"", dict(record.headers())["visionbus-data-left-out"]) == (b"", b"2000000")
+    assert foreign.committed(f"{topic}.workers", topic) == {0: 1}
+
+
 @pytest.mark.parametrize(
     ("milliseconds", "published"),
     [

@@ -9,6 +9,7 @@ import pytest
 
 from visionbus.brokers.kafka import KafkaCluster
 from visionbus.messaging import Message, connect
+from visionbus.messaging.drivers.kafka.settings import KafkaSettings
 
 SESSION = 3.0  # seconds
 MEMBER = f"""
@@ -82,3 +83,30 @@ def test_acks_while_the_group_waits_for_a_dead_member_are_kept_by_close(kafka):
     if not isinstance(kafka, KafkaCluster):
         pytest.skip("a broker of your own may not allow sessions of three seconds")
     assert asyncio.run(close_while_the_group_waits(f"{kafka.url}?group_protocol=classic&partitions=4")) == set()
+
+
+async def handle_slowly(url, topic, seconds):
+    """Return whether the message is still the handler's in the end, and what comes to the next receiver."""
+    async with connect(url) as bus:
+        await bus.declare(topic, "workers")
+        await bus.send(topic, Message(b"data"))
+        async with bus.subscribe(topic, "workers", ack_deadline=SESSION) as receiver:
+            (one,) = await receiver.receive()
+            await asyncio.sleep(seconds)  # a handler's work
+            kept = one.lease in receiver._in_flight
+            await receiver.ack(one)
+        async with bus.subscribe(topic, "workers") as receiver:
+            return kept, await receiver.receive(timeout=1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["consumer", "classic"])
+def test_handler_slower_than_the_longest_interval_of_polls_keeps_its_message(kafka, topic, protocol, monkeypatch):
+    honest = KafkaSettings.consumer
+
+    def consumer(self, group, session):
+        return honest(self, group, session) | {"max.poll.interval.ms": round(max(session, SESSION) * 1000)}
+
+    monkeypatch.setattr(KafkaSettings, "consumer", consumer)
+    outcome = handle_slowly(f"{kafka.url}?group_protocol={protocol}", topic, 2 * SESSION)
+    assert asyncio.run(outcome) == (True, [])

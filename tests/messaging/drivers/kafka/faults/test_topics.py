@@ -19,6 +19,7 @@ from visionbus.messaging.drivers.kafka.consumer import ConsumerThread
 from visionbus.messaging.drivers.kafka.driver import KafkaDriver
 from visionbus.messaging.drivers.kafka.groups import Groups
 from visionbus.messaging.drivers.kafka.settings import KafkaSettings
+from visionbus.messaging.drivers.kafka.tracker import Commit, OffsetTracker
 
 sys.path.append(str(Path(__file__).parents[3] / "faults"))
 from fleet import seed_of_run
@@ -155,6 +156,31 @@ def test_jump_to_the_end_is_found_out(kafka, foreign, topic, seed, monkeypatch):
     monkeypatch.setattr(ConsumerThread, "_resume_at_earliest", resume_at_the_end)
     verdict = run(deleted_under_a_receiver(Traffic(url_of(kafka), topic, seed, filling=BYTES), foreign))
     assert verdict.lost
+
+
+def wait_for_every_offset(monkeypatch):
+    """Have commits stop at the first offset that never comes."""
+    receive, commit = OffsetTracker.receive, OffsetTracker._commit
+    missing = {}  # by the tracker's epoch
+
+    def received(self, offset):
+        if self._next is not None and offset > self._next:
+            missing.setdefault(self.epoch, self._next)
+        return receive(self, offset)
+
+    def stopped(self):
+        honest = commit(self)
+        first = missing.get(self.epoch)
+        return Commit(first, "") if honest and first is not None and honest.offset > first else honest
+
+    monkeypatch.setattr(OffsetTracker, "receive", received)
+    monkeypatch.setattr(OffsetTracker, "_commit", stopped)
+
+
+def test_waiting_for_offsets_that_are_compacted_is_found_out(loose_kafka, loose_foreign, topic, seed, monkeypatch):
+    wait_for_every_offset(monkeypatch)
+    verdict = run(removed_by_compaction(Traffic(url_of(loose_kafka), topic, seed, filling=BYTES), loose_foreign))
+    assert verdict.returned
 
 
 # transactions
