@@ -4,6 +4,7 @@ import asyncio
 import uuid
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from visionbus.brokers.ports import free_ports
 from visionbus.messaging import Message, MessagingError, NotFoundError, UnavailableError, connect
@@ -144,6 +145,18 @@ def test_records_before_a_reset_do_not_hide_those_after_it():
     assert client.assigned == [0]
     thread._read(client, 10)
     assert [one.message.data for one in holding.take(10)] == [b"0", b"1"]
+
+
+def test_receiver_that_is_put_out_of_its_group_loses_its_leases_and_says_so(caplog):
+    holding = Holding(10)
+    holding.assign(0, 0, "")
+    holding.add([Record(0)])
+    (one,) = holding.take(1)
+    lost, nothing = [], lambda *_: None
+    thread = ConsumerThread(configuration(), "images", holding, arrived=nothing, lost=lost.extend, joined=nothing)
+    thread._on_lost(Truncated(), [TopicPartition("images", 0)])
+    assert lost == [one.lease]
+    assert "images: partitions [0] went to others, as the group heard nothing of this receiver" in caplog.text
 
 
 def test_pause_for_want_of_room_lasts_until_there_is_room(monkeypatch):

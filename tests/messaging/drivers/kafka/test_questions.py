@@ -1,13 +1,16 @@
 """Questions to the cluster: each has an end."""
 
 import asyncio
+from concurrent.futures import Future
 
 import pytest
+from confluent_kafka.admin import ListOffsetsResultInfo
 
 from visionbus.brokers.kafka import KafkaCluster
 from visionbus.brokers.properties import QUICK
 from visionbus.messaging import UnavailableError
 from visionbus.messaging.driver import Address
+from visionbus.messaging.drivers.kafka import admin as admin_of_kafka
 from visionbus.messaging.drivers.kafka import groups
 from visionbus.messaging.drivers.kafka.admin import Admin
 from visionbus.messaging.drivers.kafka.settings import KafkaSettings
@@ -60,3 +63,24 @@ def test_questions_that_are_open_end_when_the_bus_is_closed(cluster):
         return [type(one).__name__ for one in outcomes]
 
     assert asyncio.run(asked()) == ["ClosedError"] * 3
+
+
+def test_end_of_a_partition_that_librdkafka_does_not_know_is_asked_for_again(monkeypatch):
+    """It gives -1, without an error, where the connection to the leader breaks."""
+    given = iter([-1, 7])
+
+    def end_of(*_):
+        answer = Future()
+        answer.set_result(ListOffsetsResultInfo(next(given), 0, 0))
+        return answer
+
+    monkeypatch.setattr(admin_of_kafka, "_end_of", end_of)
+
+    async def asked():
+        admin = Admin(KafkaSettings("127.0.0.1:9"))
+        try:
+            return await admin.ends("images", [0])
+        finally:
+            await admin.close()
+
+    assert asyncio.run(asked()) == {0: 7}
