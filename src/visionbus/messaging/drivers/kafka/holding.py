@@ -88,22 +88,25 @@ class Holding:
         with self.changed:
             ready = self._ready
             before = len(ready)
+            last, tracker, first_lease = -1, None, 0
             records.reverse()
             while records:
                 record = records.pop()
                 number = record.partition()
                 offset = record.offset()
-                tracker = self._trackers.get(number)
+                if number != last:
+                    last, tracker = number, self._trackers.get(number)
+                    first_lease = tracker.epoch << _EPOCH | 1 << _HAND_OUT if tracker is not None else 0
                 if tracker is None or not tracker.receive(offset):
                     continue
                 milliseconds = record.timestamp()[1]
                 if milliseconds != self._published[0]:
                     self._published = (milliseconds, published(milliseconds))
-                lease = tracker.epoch << _EPOCH | 1 << _HAND_OUT | offset
-                one = delivery(message_of(record), f"{number}-{offset}", self._published[1], 1, lease)
+                message = message_of(record)
+                one = delivery(message, f"{number}-{offset}", self._published[1], 1, first_lease | offset)
                 tracker.unsettled[offset] = one
                 ready.append(one)
-                self._ready_bytes += len(one.message.data)
+                self._ready_bytes += len(message.data)
             return len(ready) > before
 
     def room(self) -> int:

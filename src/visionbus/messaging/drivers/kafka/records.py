@@ -45,10 +45,13 @@ def headers_of(attributes: Mapping[str, str]) -> Headers:
 
     Raises `ValueError` for a name that is no Unicode: what others sent so cannot be written by librdkafka.
     """
-    try:  # what nearly all are
-        return {_header(name): value.encode() for name, value in attributes.items()}
+    headers: Headers = {}
+    try:  # what nearly all are; by a plain loop, as a comprehension is a call, and this is done for every message
+        for name, value in attributes.items():
+            headers[_header(name)] = value.encode()
     except ValueError:
         return _odd_headers_of(attributes)
+    return headers
 
 
 def _odd_headers_of(attributes: Mapping[str, str]) -> Headers:
@@ -88,8 +91,9 @@ def message_of(record: Record) -> Message:
     """Return the message that a record holds, whoever wrote it."""
     try:
         key = record.key()
-        headers = record.headers() or ()
-        attributes = {_attribute(name): value.decode() for name, value in headers}  # what nearly all are
+        attributes = {}
+        for name, value in record.headers() or ():  # a plain loop, as above
+            attributes[_attribute(name)] = value.decode()  # what nearly all are
         if UNCARRIED not in attributes:
             return received_message(record.value() or b"", key.decode() if key else None, attributes)
     except (AttributeError, SystemError, UnicodeDecodeError):
