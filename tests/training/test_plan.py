@@ -34,17 +34,24 @@ def test_fashion_mnist_has_the_recipe_that_was_measured_for_it():
 
 
 @pytest.mark.parametrize(
-    ("facts", "network", "orthogonal"),
+    ("facts", "epochs", "network", "orthogonal"),
     [
-        (FASHION, {"kind": "small", "stem": 0}, True),
-        (FASHION, {"kind": "small", "stem": 32}, False),
-        (FASHION, {"kind": "backbone"}, False),
-        (FASHION, {"kind": "own", "own": "mine"}, False),
-        (few(2000, 2000), {"kind": "small", "stem": 0}, False),
+        (FASHION, 3, {"kind": "small", "stem": 0}, True),
+        (FASHION, None, {"kind": "small", "stem": 0}, False),
+        (FASHION, 3, {"kind": "small", "stem": 32}, False),
+        (FASHION, 3, {"kind": "backbone"}, False),
+        (FASHION, 3, {"kind": "own", "own": "mine"}, False),
+        (few(2000, 2000), 3, {"kind": "small", "stem": 0}, False),
     ],
 )
-def test_steps_are_orthogonalised_where_that_was_measured(facts, network, orthogonal):
-    assert (make_plan(facts, Options(), network, ONE).recipe.orthogonal > 0) is orthogonal
+def test_steps_are_orthogonalised_where_that_was_seen_to_gain(facts, epochs, network, orthogonal):
+    assert (make_plan(facts, Options(epochs=epochs), network, ONE).recipe.orthogonal > 0) is orthogonal
+
+
+def test_steps_are_orthogonalised_where_a_time_budget_makes_the_training_short():
+    whole = make_plan(FASHION, Options(), {"kind": "small", "stem": 0}, ONE)
+    assert whole.within(sum(whole.steps) / 1.5, 1.0).recipe.orthogonal == 0
+    assert whole.within(sum(whole.steps) / 4, 1.0).recipe.orthogonal > 0
 
 
 def test_json_gives_it_back():

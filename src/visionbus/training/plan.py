@@ -14,7 +14,8 @@ from visionbus.vision import Input
 
 Precision = Literal["auto", "fp32", "bf16"]
 
-_ORTHOGONAL = 0.05  # the peak rate of orthogonalised steps; measured with full batches of small images only
+_ORTHOGONAL = 0.05  # the peak rate of orthogonalised steps; measured with full batches of small images only ...
+_SHORT = 3.0  # ... and of use in short trainings: epochs, at most
 _TUNED = 32  # the largest batch where weights are fine-tuned: in so few epochs, larger ones make too few steps
 _UNEVEN = 3.0  # how often the largest class must outnumber the smallest for classes to be weighted
 
@@ -181,7 +182,7 @@ class Plan:
         epochs = self.recipe.epochs * max(seconds - fixed, 0.0) / (whole - fixed)
         least = 1 / self.recipe.steps_per_epoch(max(self.images))
         epochs = math.floor(epochs) if epochs >= 1 else max(epochs, least)
-        return replace(self, recipe=replace(self.recipe, epochs=epochs))
+        return replace(self, recipe=_with_steps(replace(self.recipe, epochs=epochs), self.network))
 
     def _images(self, name: FitName) -> int:
         return self.images[name == "final"]
@@ -226,7 +227,6 @@ def make_plan(facts: Facts, options: Options, network: Mapping[str, object], pha
         epochs=options.epochs or recipe.epochs,
         augment=augment_for(options.augment, facts.input),
         weights=class_weights(facts.counts),
-        orthogonal=_ORTHOGONAL if recipe.batch == Recipe.batch and _is_ours_for_small_images(network) else 0.0,
     )
     if options.devices > recipe.batch // 4:
         raise ValueError(
@@ -236,7 +236,7 @@ def make_plan(facts: Facts, options: Options, network: Mapping[str, object], pha
         input=facts.input,
         classes=facts.classes,
         network=network,
-        recipe=recipe,
+        recipe=_with_steps(recipe, network),
         phases=tuple(phases),
         images=(facts.train, facts.train + facts.validation),
         refit=refit,
@@ -251,9 +251,14 @@ def make_plan(facts: Facts, options: Options, network: Mapping[str, object], pha
     )
 
 
-def _is_ours_for_small_images(network: Mapping[str, object]) -> bool:
-    """Return whether each convolution stands before a batch norm, as in ours, and images are not halved first."""
-    return network.get("kind") == "small" and not network.get("stem")
+def _with_steps(recipe: Recipe, network: Mapping[str, object]) -> Recipe:
+    """Return the recipe with orthogonalised steps where they were seen to gain, and with plain ones elsewhere.
+
+    Each convolution must stand before a batch norm, as in ours; images must not be halved first.
+    """
+    ours = network.get("kind") == "small" and not network.get("stem")
+    gains = ours and recipe.batch == Recipe.batch and recipe.epochs <= _SHORT
+    return replace(recipe, orthogonal=_ORTHOGONAL if gains else 0.0)
 
 
 def class_weights(counts: Sequence[int]) -> tuple[float, ...]:
