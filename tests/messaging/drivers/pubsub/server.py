@@ -147,8 +147,11 @@ class Server:
         )
 
     async def _streaming_pull(self, _, context):
+        first = await context.read()
+        if first is grpc.aio.EOF:
+            return
         try:
-            await self._stream(await context.read(), context).run()
+            await self._stream(first, context).run()
         except Refused as refused:
             await context.abort(refused.code, str(refused))
 

@@ -82,11 +82,11 @@ async def test_calls_keep_the_limits_of_a_request():
 
 
 async def test_calls_that_may_succeed_later_are_made_again():
-    calls = Calls(StatusCode.UNAVAILABLE, StatusCode.INTERNAL, StatusCode.DEADLINE_EXCEEDED)
+    calls = Calls(StatusCode.UNAVAILABLE, StatusCode.INTERNAL, StatusCode.DEADLINE_EXCEEDED, StatusCode.CANCELLED)
     sending = sender(calls)
     sending.ack(["a"])
     await sending.flush(10.0)
-    assert calls.made == [("Acknowledge", ["a"])] * 4
+    assert calls.made == [("Acknowledge", ["a"])] * 5
 
 
 async def test_acks_that_are_refused_are_told_and_not_made_again(caplog):

@@ -25,7 +25,7 @@ from visionbus.messaging.drivers.pubsub.backoff import backoff
 from visionbus.messaging.errors import TooLargeError
 
 TOPIC = "projects/visionbus/topics/images"
-RETRIED = ("ABORTED", "DEADLINE_EXCEEDED", "INTERNAL", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNKNOWN")
+RETRIED = ("ABORTED", "CANCELLED", "DEADLINE_EXCEEDED", "INTERNAL", "RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNKNOWN")
 
 
 class Picky(Service):

@@ -18,11 +18,13 @@ from visionbus.messaging.errors import (
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-# After which status the same call may succeed. Publishing: as Google's own client does it, but for CANCELLED, which is
-# our own doing. The others: what changes nothing or is harmless when done twice.
+# After which status the same call may succeed. Publishing: as Google's own client does it; CANCELLED is what a
+# connection that breaks may leave, as what we cancel ourselves is told by asyncio. The others: what changes nothing or
+# is harmless when done twice.
 RETRIED_PUBLISH = frozenset(
     {
         StatusCode.ABORTED,
+        StatusCode.CANCELLED,
         StatusCode.DEADLINE_EXCEEDED,
         StatusCode.INTERNAL,
         StatusCode.RESOURCE_EXHAUSTED,
@@ -34,7 +36,7 @@ RETRIED_ADMIN = frozenset(
     {StatusCode.ABORTED, StatusCode.DEADLINE_EXCEEDED, StatusCode.UNAVAILABLE, StatusCode.UNKNOWN}
 )
 RETRIED_ACK = RETRIED_PUBLISH  # acks, extensions and nacks: each may be repeated
-RETRIED_STREAM = RETRIED_PUBLISH | {StatusCode.CANCELLED}  # a stream that ended so is opened again
+RETRIED_STREAM = RETRIED_PUBLISH  # a stream that ended so is opened again
 
 _CLASSES: dict[StatusCode, type[MessagingError]] = {  # what is in none of these stays general
     StatusCode.NOT_FOUND: NotFoundError,

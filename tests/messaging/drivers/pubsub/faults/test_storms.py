@@ -53,7 +53,7 @@ def quickly():
         patch.setattr(connection, "EMULATED", 600.0)  # our server is as the service, which no stream need outwit
         patch.setattr(connection, "RENEWED", 600.0)
         patch.setattr(stream, "LEAVE", 1.0)
-        kept = dict(connection._OPTIONS) | {"grpc.keepalive_time_ms": 2000, "grpc.http2.ping_timeout_ms": 1000}
+        kept = dict(connection._OPTIONS) | {"grpc.keepalive_time_ms": 2000, "grpc.http2.ping_timeout_ms": 3000}
         patch.setattr(connection, "_OPTIONS", tuple(kept.items()))
         yield
 
