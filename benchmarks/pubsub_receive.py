@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from google.cloud.pubsub_v1.subscriber.message import Message
 
-WORK = {"no-keys": 15_000, "1000-keys": 15_000}  # messages: the bus has all its streams after a second
+WORK = {"no-keys": 15_000, "1000-keys": 30_000}  # messages: the bus has all its streams after a second
 STREAMS = 8  # of the loop; the bus opens as many under backlog
 GATHER = 0.1  # seconds, as the bus has it
 AT_MOST = 5_000  # messages for those that are slow here
