@@ -229,6 +229,7 @@ class Fleet:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=2**24,
+            start_new_session=True,  # else the kernel wakes those that are frozen when the shell of the tests has ended
         )
         worker = Worker(process)
         self.workers.append(worker)
