@@ -132,7 +132,7 @@ async def test_creation_whose_answer_was_lost_is_no_error(monkeypatch):
 
 
 async def test_server_that_is_away_is_told_after_send_timeout(monkeypatch):
-    async with served(monkeypatch, "?send_timeout=0.3") as (bus, server):
+    async with served(monkeypatch, "?send_timeout=2") as (bus, server):
         monkeypatch.setattr(admin, "UNREACHED", 0.0)
         await bus.declare("images")
         await server.stop()
