@@ -1,5 +1,6 @@
 """Another program on the same Kafka, by the client library alone."""
 
+import time
 import uuid
 
 import pytest
@@ -29,6 +30,8 @@ class Foreign:
     def create(self, topic, partitions=1, **config):
         new = NewTopic(topic, partitions, 1, config={name.replace("_", "."): value for name, value in config.items()})
         self.admin.create_topics([new])[topic].result(PATIENCE)
+        while topic not in self.topics():  # the broker may hear of it later than the controller that answered
+            time.sleep(0.05)
 
     def grow(self, topic, partitions):
         self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(PATIENCE)

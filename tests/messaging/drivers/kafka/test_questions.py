@@ -4,15 +4,17 @@ import asyncio
 from concurrent.futures import Future
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import ListOffsetsResultInfo
 
 from visionbus.brokers.kafka import KafkaCluster
 from visionbus.brokers.properties import QUICK
-from visionbus.messaging import UnavailableError
+from visionbus.messaging import MessagingError, UnavailableError
 from visionbus.messaging.driver import Address
 from visionbus.messaging.drivers.kafka import admin as admin_of_kafka
-from visionbus.messaging.drivers.kafka import groups
+from visionbus.messaging.drivers.kafka import groups, questions
 from visionbus.messaging.drivers.kafka.admin import Admin
+from visionbus.messaging.drivers.kafka.errors import translated
 from visionbus.messaging.drivers.kafka.settings import KafkaSettings
 
 pytestmark = pytest.mark.slow
@@ -52,8 +54,8 @@ def test_questions_that_are_open_end_when_the_bus_is_closed(cluster):
         admin, ours = Admin(settings_of(cluster)), groups.Groups(settings_of(cluster))
         await admin.create("images")
         cluster.freeze(1)
-        questions = admin.topic("images"), ours.committed("workers", "images", [0]), ours.begin("w", "images", {0: 0})
-        asking = [asyncio.create_task(one) for one in questions]
+        open_ones = admin.topic("images"), ours.committed("workers", "images", [0]), ours.begin("w", "images", {0: 0})
+        asking = [asyncio.create_task(one) for one in open_ones]
         await asyncio.wait(asking, timeout=0.3)
         ours.close()
         await admin.close()
@@ -84,3 +86,26 @@ def test_end_of_a_partition_that_librdkafka_does_not_know_is_asked_for_again(mon
             await admin.close()
 
     assert asyncio.run(asked()) == {0: 7}
+
+
+def test_patience_begins_with_the_first_failure_which_may_have_taken_long(monkeypatch):
+    monkeypatch.setattr(questions, "SPREAD", 0.05)
+    taking = iter([0.1, 0.0])
+
+    async def ask():
+        await asyncio.sleep(seconds := next(taking))
+        if seconds:
+            error = KafkaError(KafkaError.NOT_COORDINATOR)
+            raise translated(error, "asking") from KafkaException(error)
+        return "answer"
+
+    assert asyncio.run(questions.patiently(ask)) == "answer"
+
+
+def test_what_patience_does_not_cure_is_raised_at_once():
+    async def ask():
+        error = KafkaError(KafkaError.INVALID_REQUEST)
+        raise translated(error, "asking") from KafkaException(error)
+
+    with pytest.raises(MessagingError, match="INVALID_REQUEST"):
+        asyncio.run(asyncio.wait_for(questions.patiently(ask), 5))

@@ -124,13 +124,18 @@ class Questions:
 
 
 async def patiently(ask: Callable[[], Awaitable[T]], *, known: bool = False) -> T:
-    """Ask again while leaders and coordinators are being found, and while news spread of a topic that is `known`."""
-    begun = time.monotonic()
+    """Ask again while leaders and coordinators are being found, and while news spread of a topic that is `known`.
+
+    Patience is counted from the first failure: that one may have taken long, as where a broker was away.
+    """
+    failed: float | None = None
     while True:
         try:
             return await ask()
         except MessagingError as error:
+            now = time.monotonic()
+            failed = now if failed is None else failed
             patience = SPREAD if cause(error) in _SOON else NEWS if known and cause(error) == _NO_NEWS else 0.0
-            if isinstance(error, AccessError) or time.monotonic() > begun + patience:
+            if isinstance(error, AccessError) or now >= failed + patience:
                 raise
         await asyncio.sleep(LOOK_AGAIN)
