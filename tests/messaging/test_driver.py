@@ -78,7 +78,7 @@ def test_patience_ends_after_its_time_and_never_while_somebody_waits():
     patience.asked(too_late=False)
     patience.shorten(1.0, 5.0)
     assert patience.until == float("inf")
-    patience.answered(7.0)
+    patience.answered(7.0, cancelled=False)
     assert patience.until == 17.0
     patience.shorten(1.0, 8.0)
     assert patience.until == 9.0
@@ -91,9 +91,20 @@ def test_patience_is_doubled_whenever_somebody_asks_too_late_up_to_an_hour():
     until = []
     for too_late in (True, False, True, *[True] * 20):
         patience.asked(too_late=too_late)
-        patience.answered(0.0)
+        patience.answered(0.0, cancelled=False)
         until.append(patience.until)
     assert (until[:3], until[-1]) == ([20.0, 20.0, 40.0], 3600.0)
+
+
+def test_patience_is_shorter_after_a_cancelled_receive_and_is_doubled_too():
+    patience, hasty = Patience(60.0, 0.0), Patience(1.0, 0.0)
+    for one in (patience, hasty):
+        one.asked(too_late=False)
+        one.answered(0.0, cancelled=True)
+    assert (patience.until, hasty.until) == (5.0, 1.0)
+    patience.asked(too_late=True)
+    patience.answered(0.0, cancelled=True)
+    assert patience.until == 10.0
 
 
 @pytest.mark.parametrize("value", ["1", "", "longer"])

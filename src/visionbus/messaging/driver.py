@@ -87,26 +87,31 @@ class Address:
         return int(value)
 
 
+CANCELLED = 5.0  # seconds that messages wait for somebody to ask again when a receive was cancelled, at most
+
+
 class Patience:
     """Until when a receiver keeps what lies ready and nobody asks for: `until`, in seconds of the clock of `now`.
 
-    Then it is for other receivers, until somebody asks again. Whoever asks so seldom shall find something one day: each
-    time that happens the patience is doubled, up to an hour.
+    Then it is for other receivers, until somebody asks again; sooner if who asked was cancelled, and may be gone.
+    Whoever asks so seldom shall find something one day: each time that happens the patience is doubled, up to an hour.
     """
 
     def __init__(self, seconds: float, now: float) -> None:
         self._seconds = seconds
+        self._cancelled = min(seconds, CANCELLED)
         self.until = now + seconds
 
     def asked(self, *, too_late: bool) -> None:
         """Note that somebody waits for messages; `too_late`: they were given to others."""
         if too_late:
             self._seconds = min(self._seconds * 2, 3600.0)
+            self._cancelled = min(self._cancelled * 2, 3600.0)
         self.until = math.inf
 
-    def answered(self, now: float) -> None:
-        """Note that nobody waits any more."""
-        self.until = now + self._seconds
+    def answered(self, now: float, *, cancelled: bool) -> None:
+        """Note that nobody waits any more; `cancelled`: whoever did was cancelled."""
+        self.until = now + (self._cancelled if cancelled else self._seconds)
 
     def shorten(self, seconds: float, now: float) -> None:
         """Keep what lies ready for so many seconds at most, unless somebody waits for it."""

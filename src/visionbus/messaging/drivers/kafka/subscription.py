@@ -99,11 +99,14 @@ class KafkaSubscription(DriverSubscription):
         await asyncio.sleep(0)  # where messages never run out, the loop still turns
         self._patience.asked(too_late=self._thread.away)
         self._thread.wanted_until = self._patience.until
+        cancelled = True
         try:
-            return await self._fetch(room, float("inf") if timeout is None else time.monotonic() + timeout)
+            taken = await self._fetch(room, float("inf") if timeout is None else time.monotonic() + timeout)
+            cancelled = False
         finally:
-            self._patience.answered(time.monotonic())
+            self._patience.answered(time.monotonic(), cancelled=cancelled)
             self._thread.wanted_until = self._patience.until
+        return taken
 
     async def _fetch(self, room: int, ends: float) -> list[Delivery]:
         while not self._closed:

@@ -103,10 +103,13 @@ class PubsubSubscription(DriverSubscription):
         if self._away and not self._closed:
             self._away = False
             self._streams.start()
+        cancelled = True
         try:
-            return await self._fetch(room, float("inf") if timeout is None else time.monotonic() + timeout)
+            taken = await self._fetch(room, float("inf") if timeout is None else time.monotonic() + timeout)
+            cancelled = False
         finally:
-            self._patience.answered(time.monotonic())
+            self._patience.answered(time.monotonic(), cancelled=cancelled)
+        return taken
 
     async def _fetch(self, room: int, ends: float) -> Sequence[Delivery]:
         while not self._closed:
