@@ -79,8 +79,10 @@ def as_accurate(records: Sequence[Record]) -> list[Contestant]:
 
 def same_cpu(case: Case) -> list[str]:
     """Give a peer the processor time that ours took with the same seed."""
-    (own,) = (one for one in kept.of(case.records, "photos", SCRATCH) if one["seed"] == case.seed)
-    return ["--cpu", f"{own['cpu']:.1f}"]
+    own = [one["cpu"] for one in kept.of(case.records, "photos", SCRATCH) if one["seed"] == case.seed]
+    if not own:
+        raise schedules.NoScheduleError(f"ours was not measured with seed {case.seed}: first do so, --only visionbus")
+    return ["--cpu", f"{own[0]:.1f}"]
 
 
 def plain(name: str, command: Callable[[Case], list[str]], figures: Callable[[str], dict[str, Any]]) -> Contestant:

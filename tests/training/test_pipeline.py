@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -27,6 +28,15 @@ SPEC = Input(12, 12, "L")
 @pytest.fixture(scope="module")
 def trained(stripes, tmp_path_factory):
     return train(stripes(300), tmp_path_factory.mktemp("model") / "stripes.onnx", epochs=4, precision="fp32")
+
+
+def test_final_fit_is_planned_with_all_its_images_also_those_that_leaked_into_validation(stripes, tmp_path):
+    data = stripes(200)
+    copied = replace(data, images=np.concatenate([data.images[:150], data.images[:50]]))
+    copied = replace(copied, labels=np.concatenate([data.labels[:150], data.labels[:50]]))
+    trained = train(copied, tmp_path / "m.onnx", epochs=0.1, precision="fp32")
+    assert trained.validation.images < 20  # some of a tenth are copies of what is learnt
+    assert trained.model.figures["train"]["images"] == 200
 
 
 def test_trained_model_classifies_what_it_never_saw(trained, stripes):

@@ -13,7 +13,7 @@ from visionbus.vision import Input
 
 pytestmark = pytest.mark.slow  # torch takes seconds to import
 
-FASHION = Facts((5400,) * 10, 6000, held_out=True, input=Input(28, 28, "L"), classes=tuple("abcdefghij"))
+FASHION = Facts((5400,) * 10, 6000, 60_000, held_out=True, input=Input(28, 28, "L"), classes=tuple("abcdefghij"))
 
 
 ONE = (Phase(),)
@@ -24,7 +24,7 @@ def planned(facts=FASHION, phases=ONE, **options):
 
 
 def few(*counts, side=28, held_out=True):
-    return Facts(counts, 10, held_out, Input(side, side), tuple("abcdefghij"[: len(counts)]))
+    return Facts(counts, 10, sum(counts) + 10, held_out, Input(side, side), tuple("abcdefghij"[: len(counts)]))
 
 
 def test_fashion_mnist_has_the_recipe_that_was_measured_for_it():

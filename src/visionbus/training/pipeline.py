@@ -221,6 +221,7 @@ def _facts(opened: TrainingData) -> Facts:
     return Facts(
         counts=tuple(np.bincount(train.labels, minlength=len(train.classes)).tolist()),
         validation=len(opened.validation or ()),
+        together=len(opened.trainval or train),
         held_out=opened.held_out,
         input=opened.input,
         classes=train.classes,

@@ -89,6 +89,7 @@ class Facts:
     Attributes:
         counts: the number of training images in each class.
         validation: the number of validation images.
+        together: the number of images of the final fit; validation may lack some of them, which leak.
         held_out: whether these were held out of training here.
         input: the images that the network takes.
         classes: their names.
@@ -98,6 +99,7 @@ class Facts:
 
     counts: tuple[int, ...]
     validation: int
+    together: int
     held_out: bool
     input: Input
     classes: tuple[str, ...]
@@ -238,7 +240,7 @@ def make_plan(facts: Facts, options: Options, network: Mapping[str, object], pha
         network=network,
         recipe=_with_steps(recipe, network),
         phases=tuple(phases),
-        images=(facts.train, facts.train + facts.validation),
+        images=(facts.train, facts.together),
         refit=refit,
         seed=options.seed,
         repeats=options.repeats,

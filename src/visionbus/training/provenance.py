@@ -1,12 +1,10 @@
 """Collects the figures and the provenance that a model file keeps."""
 
-import os
 import platform
 import shlex
 import statistics
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
@@ -15,9 +13,9 @@ from visionbus.training.plan import Options, Plan
 from visionbus.training.session import Outcome
 from visionbus.vision import Evaluation
 from visionbus.vision.datasets import TrainingData
+from visionbus.vision.processor import processor
 
 _LIBRARIES = ("visionbus", "torch", "lightning-fabric", "numpy", "pillow", "onnx")
-_EXTENSIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
 def summary(evaluation: Evaluation) -> dict[str, object]:
@@ -91,19 +89,9 @@ def _other(options: Options) -> list[str]:
 
 def environment() -> dict[str, object]:
     """Return the versions of the libraries, the processor and the number of threads."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
     return {
         "versions": {"python": platform.python_version()} | {library: version(library) for library in _LIBRARIES},
         "processor": device,
         "threads": torch.get_num_threads(),
     }
-
-
-def _processor() -> str:
-    """Return the name of the processor, and those of its extensions that matter for the speed of training."""
-    description = Path("/proc/cpuinfo")
-    lines = description.read_text(encoding="utf-8").splitlines() if description.exists() else []
-    entries = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    name = entries.get("model name") or platform.processor() or platform.machine()
-    extensions = [flag for flag in _EXTENSIONS if flag in entries.get("flags", "").split()]
-    return f"{name}, {os.cpu_count()} cores" + (f", {' '.join(extensions)}" if extensions else "")

@@ -136,6 +136,6 @@ async def patiently(ask: Callable[[], Awaitable[T]], *, known: bool = False) -> 
             now = time.monotonic()
             failed = now if failed is None else failed
             patience = SPREAD if cause(error) in _SOON else NEWS if known and cause(error) == _NO_NEWS else 0.0
-            if isinstance(error, AccessError) or now >= failed + patience:
+            if isinstance(error, AccessError | ClosedError) or now >= failed + patience:
                 raise
         await asyncio.sleep(LOOK_AGAIN)

@@ -133,20 +133,25 @@ class KafkaSubscription(DriverSubscription):
 
     async def _look(self) -> None:
         """Find out whether the topic is still there, however long it takes until a broker answers."""
-        while True:
-            try:
-                if not await self._is_there():
-                    self._thread.failure = NotFoundError(
-                        f"topic {self._topic!r} was deleted under its receiver: declare it and subscribe again; "
-                        "what was sent meanwhile to a new one of that name may have been passed over"
-                    )
-            except MessagingError as error:
-                log.info("cannot look whether %s is still there: %s", self._topic, error)
+        try:
+            while not await self._looked():  # noqa: ASYNC110 (nobody tells when brokers answer again)
                 await asyncio.sleep(LOOK_AGAIN)
-            else:
-                break
-        self._looking = None
-        self._changed.set()
+        finally:
+            self._looking = None
+            self._changed.set()
+
+    async def _looked(self) -> bool:
+        """Look whether the topic is still there; return whether that is known now."""
+        try:
+            if not await self._is_there():
+                self._thread.failure = NotFoundError(
+                    f"topic {self._topic!r} was deleted under its receiver: declare it and subscribe again; "
+                    "what was sent meanwhile to a new one of that name may have been passed over"
+                )
+        except MessagingError as error:
+            log.info("cannot look whether %s is still there: %s", self._topic, error)
+            return False
+        return True
 
     async def ack(self, leases: Collection[Hashable]) -> None:
         self._holding.settle(leases)
@@ -157,7 +162,8 @@ class KafkaSubscription(DriverSubscription):
 
     async def release(self, leases: Collection[Hashable]) -> None:
         self._holding.put_back(leases)
-        self._thread.wanted_until = time.monotonic() + GIVEN_BACK
+        self._patience.shorten(GIVEN_BACK, time.monotonic())
+        self._thread.wanted_until = self._patience.until
         self._changed.set()
 
     async def close(self) -> None:

@@ -32,9 +32,7 @@ RETRIED_PUBLISH = frozenset(
         StatusCode.UNKNOWN,
     }
 )
-RETRIED_ADMIN = frozenset(
-    {StatusCode.ABORTED, StatusCode.DEADLINE_EXCEEDED, StatusCode.UNAVAILABLE, StatusCode.UNKNOWN}
-)
+RETRIED_ADMIN = RETRIED_PUBLISH  # a creation that was done and is made again says ALREADY_EXISTS
 RETRIED_ACK = RETRIED_PUBLISH  # acks, extensions and nacks: each may be repeated
 RETRIED_STREAM = RETRIED_PUBLISH  # a stream that ended so is opened again
 

@@ -256,5 +256,6 @@ class PubsubSubscription(DriverSubscription):
         log.warning("nobody receives: what was read ahead is given back")
         self._away = True
         await self._streams.finish(FINISH)
-        self._acks.give_back(self._holding.withdraw_ready())
-        self._look_for_room()
+        if self._away:  # nobody has asked meanwhile
+            self._acks.give_back(self._holding.withdraw_ready())
+            self._look_for_room()
