@@ -41,9 +41,6 @@ def pytest_collection_modifyitems(items):
         if (brokers or "broker" in item.nodeid) and item.get_closest_marker("slow"):
             # Real brokers on shared, noisy machines: what fails is run once more, which the summary tells (R).
             item.add_marker(pytest.mark.flaky(reruns=1))
-        # one process runs the tests of Kafka, another meanwhile the rest: each starts what its fixtures need once
-        group = "kafka" if "kafka" in brokers or "kafka" in item.nodeid else "rest"
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session", autouse=True)
