@@ -13,7 +13,7 @@ async def lose_and_regain(url):
     sent = {f"{number}".encode() for number in range(400)}
     async with asyncio.timeout(30), connect(url) as bus, connect(url) as other_bus:
         await bus.declare(topic, "workers")
-        await bus.send(topic, *(Message(data) for data in sent))
+        await bus.send(topic, *(Message(data, key=data.decode()) for data in sent))  # some in each partition
         async with bus.subscribe(topic, "workers", max_in_flight=10) as receiver:
             batch = await receiver.receive(10, linger=10.0)  # now it is full
             async with other_bus.subscribe(topic, "workers") as other:
