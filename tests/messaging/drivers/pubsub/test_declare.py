@@ -113,7 +113,7 @@ async def test_what_another_makes_between_look_and_creation_is_taken(monkeypatch
         await bus.declare("images", "workers")
 
 
-@pytest.mark.parametrize("code", ["UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED"])
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "RESOURCE_EXHAUSTED", "CANCELLED"])
 async def test_what_fails_for_now_is_asked_again(monkeypatch, code):
     methods = ("GetTopic", "CreateTopic", "GetSubscription", "CreateSubscription")
     async with served(monkeypatch) as (bus, server):
