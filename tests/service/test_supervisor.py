@@ -156,22 +156,36 @@ async def test_image_on_which_workers_hang_is_dead_lettered_too(bus_url):
     assert "no progress for 0.5 s: killed" in "\n".join(reports)
 
 
+async def keep_frozen(process, progress):
+    """Freeze a process; inside a write to SQLite it holds up all others: then it goes on, and is frozen again."""
+    while True:
+        os.kill(process, signal.SIGSTOP)
+        progress.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(5.0):  # longer than its leases
+                await progress.wait()
+                return
+        os.kill(process, signal.SIGCONT)
+        await asyncio.sleep(0.01)
+
+
 async def test_frozen_worker_that_wakes_after_its_lease_does_no_harm(bus_url, tmp_path):
     async with connect(bus_url) as bus, supervising(specification(bus_url, "Slow", batch=32), 2) as reports:
         (number,) = await reports.wait_for(r"worker 1 ready \(process (\d+)\)")
         await submit(bus, IMAGES)
         store = SQLiteStore(tmp_path / "results.db")
-        stored = 0
+        stored, progress, freezing = 0, asyncio.Event(), None
 
         def enough(new):
-            nonlocal stored
-            if not stored:
-                os.kill(int(number), signal.SIGSTOP)  # at work: the first answers are here
+            nonlocal stored, freezing
+            freezing = freezing or asyncio.create_task(keep_frozen(int(number), progress))  # at work: answers are here
+            progress.set()
             stored += new
             return stored == len(IMAGES)
 
         async with store:
             await collect(bus, store, stored=enough)  # what it held came to the other one
+            freezing.cancel()
             os.kill(int(number), signal.SIGCONT)
             more = Reports()
             async with asyncio.TaskGroup() as group:
