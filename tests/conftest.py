@@ -32,13 +32,15 @@ class ForeignEmulator:
     url: str = f"pubsub://{PROJECT}"
 
 
-@pytest.hookimpl(trylast=True)  # when all are marked slow that are
+@pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items):
+    """Mark what needs brokers: as slow before `-m` looks, to be run again when all are marked slow that are."""
+    real = {item for item in items if {"kafka", "pubsub"} & set(getattr(item, "fixturenames", ()))}
+    for item in real:
+        item.add_marker(pytest.mark.slow)
+    yield
     for item in items:
-        brokers = {"kafka", "pubsub"} & set(getattr(item, "fixturenames", ()))
-        if brokers:
-            item.add_marker(pytest.mark.slow)
-        if (brokers or "broker" in item.nodeid) and item.get_closest_marker("slow"):
+        if (item in real or "broker" in item.nodeid) and item.get_closest_marker("slow"):
             # Real brokers on shared, noisy machines: what fails is run once more, which the summary tells (R).
             item.add_marker(pytest.mark.flaky(reruns=1))
 
