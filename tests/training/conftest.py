@@ -37,3 +37,20 @@ def stripes():
         return Dataset(images.repeat(channels, axis=3).astype(np.uint8), labels.astype(np.int64), ("upright", "level"))
 
     return make
+
+
+@pytest.fixture
+def silent():
+    """Return an observer that hears of the progress of a fit, and says nothing."""
+
+    class Silent:
+        def step(self):
+            pass
+
+        def epoch(self, epoch):
+            pass
+
+        def say(self, fact):
+            pass
+
+    return Silent()

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 from visionbus.training import Control, Recipe, fit  # noqa: E402 (torch may be missing)
 from visionbus.training.classifier import Classifier  # noqa: E402 (the same)
 from visionbus.training.networks import NetworkConfig, build  # noqa: E402 (the same)
-from visionbus.training.optimizer import optimizer_for, orthogonal  # noqa: E402 (the same)
+from visionbus.training.optimizer import optimizer_for, orthogonal, set_rate  # noqa: E402 (the same)
 from visionbus.training.processes import fabric_for  # noqa: E402 (the same)
 from visionbus.vision import Input, evaluate  # noqa: E402 (the same)
 
@@ -18,21 +18,16 @@ pytestmark = pytest.mark.slow  # torch takes seconds to import
 RECIPE = Recipe(epochs=2, batch=20, rate=0.02, orthogonal=0.02)
 
 
-class Silent:
-    def step(self):
-        pass
+@pytest.fixture
+def fitted(silent):
+    """Return a function that fits a fresh network."""
 
-    def epoch(self, epoch):
-        pass
+    def fitted(data, recipe, *, control=None, precision="fp32"):
+        network = build(NetworkConfig(2, widths=(8, 16)), data.images, seed=0)
+        fit(network, data, recipe, fabric=fabric_for(precision), seed=0, observer=silent, control=control)
+        return network
 
-    def say(self, fact):
-        pass
-
-
-def fitted(data, recipe, *, control=None, precision="fp32"):
-    network = build(NetworkConfig(2, widths=(8, 16)), data.images, seed=0)
-    fit(network, data, recipe, fabric=fabric_for(precision), seed=0, observer=Silent(), control=control)
-    return network
+    return fitted
 
 
 @pytest.mark.parametrize("shape", [(32, 9), (16, 144), (24, 24)])
@@ -55,7 +50,7 @@ def test_convolutions_turn_and_keep_their_norm_and_all_else_follows_sgd(stripes)
     network, other = (build(NetworkConfig(2, widths=(8,)), data.images, seed=0) for _ in range(2))
     plain = torch.optim.SGD(other.parameters(), lr=0.02, momentum=0.9, nesterov=True)
     turning = optimizer_for(network, Recipe(rate=0.04, orthogonal=0.1, decay=0.0))
-    turning.at_rate(0.02)
+    set_rate(turning, 0.02)
     for one, optimizer in ((network, turning), (other, plain)):
         before = one.stages[0].refine.weight.detach().clone()
         one(torch.from_numpy(data.images))[:, 0].sum().backward()
@@ -87,7 +82,7 @@ def test_adaptive_steps_are_as_large_in_all_layers_whatever_the_gradients(stripe
     data = stripes(20)
     network = build(NetworkConfig(2, widths=(8,)), data.images, seed=0)
     optimizer = optimizer_for(network, Recipe(decay=0.0), adaptive=True)
-    optimizer.at_rate(0.01)
+    set_rate(optimizer, 0.01)
     weights = (network.head.weight, network.stages[0].refine.weight, network.stages[0].refine_norm.bias)
     before = [weight.detach().clone() for weight in weights]
     (network(torch.from_numpy(data.images))[:, 0].sum() * size).backward()
@@ -100,7 +95,7 @@ def test_adaptive_steps_are_as_large_in_all_layers_whatever_the_gradients(stripe
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("stop", [1, 4, 8])
-def test_fit_goes_on_from_any_state_to_the_same_weights(stripes, stop, precision):
+def test_fit_goes_on_from_any_state_to_the_same_weights(stripes, fitted, stop, precision):
     data, kept = stripes(120), []
     whole = fitted(data, RECIPE, precision=precision).state_dict()
     control = Control(keep=kept.append, stopped=lambda: len(kept) >= stop, every=0)
@@ -113,7 +108,7 @@ def test_fit_goes_on_from_any_state_to_the_same_weights(stripes, stop, precision
 
 
 @pytest.mark.parametrize("weights", [(), (1.5, 0.5)])
-def test_network_learns_what_can_be_learnt(stripes, weights):
+def test_network_learns_what_can_be_learnt(stripes, fitted, weights):
     recipe = Recipe(epochs=4, batch=32, rate=0.05, orthogonal=0.05, weights=weights)
     network = fitted(stripes(300), recipe, precision="bf16")
     assert evaluate(Classifier(network, ("upright", "level"), Input(12, 12, "L")), stripes(200, seed=1)).accuracy > 0.95

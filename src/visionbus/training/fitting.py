@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from visionbus.training.batches import Batches, Features
 from visionbus.training.history import Epoch
-from visionbus.training.optimizer import optimizer_for
+from visionbus.training.optimizer import optimizer_for, set_rate
 from visionbus.training.recipe import Recipe, phases_of
 from visionbus.training.schedule import Schedule
 from visionbus.training.seeds import derived
@@ -136,7 +136,7 @@ class Fitting:
         None means that the device's memory did not suffice, and that smaller parts may help.
         """
         rate = self._recipe.rate_at(self.schedule.done) * self._phase.rate
-        self._optimizer.at_rate(rate)
+        set_rate(self._optimizer, rate)
         torch.manual_seed(self._derived("network"))
         try:
             figures = self._backward()

@@ -1,7 +1,6 @@
 """Chooses how weights follow their gradients: SGD, in which convolutions may take orthogonalised steps; or AdamW."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,14 +11,31 @@ _ITERATIONS = 3  # as many as cifar10-airbench takes
 _POLYNOMIAL = (3.4445, -4.7750, 2.0315)  # Muon's: it lifts small singular values fast, and leaves all near 1
 
 
-def optimizer_for(network: nn.Module, recipe: Recipe, *, adaptive: bool = False) -> "Descent | Adaptive":
-    """Return an optimizer of what learns in a network, AdamW if adaptive; weights decay, biases and norms do not."""
+def optimizer_for(network: nn.Module, recipe: Recipe, *, adaptive: bool = False) -> torch.optim.Optimizer:
+    """Return an optimizer of what learns in a network; weights decay, biases and norms do not.
+
+    With `adaptive` it is AdamW, whose steps are as large in each layer, whatever the size of its gradients.
+    """
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if adaptive:
-        return Adaptive(trained, recipe)
-    turned = [parameter for parameter in trained if recipe.orthogonal and parameter.ndim == 4]
+    share = 0.0 if adaptive else recipe.orthogonal
+    turned = [parameter for parameter in trained if share and parameter.ndim == 4]
     decayed = [parameter for parameter in trained if parameter.ndim > 1 and not (turned and parameter.ndim == 4)]
-    return Descent(turned, decayed, [parameter for parameter in trained if parameter.ndim <= 1], recipe)
+    free = [parameter for parameter in trained if parameter.ndim <= 1]
+    groups = [
+        {"params": turned, "weight_decay": 0.0, "factor": share / recipe.rate, "orthogonal": True},
+        {"params": decayed, "weight_decay": recipe.decay, "factor": 1.0, "orthogonal": False},
+        {"params": free, "weight_decay": 0.0, "factor": 1.0, "orthogonal": False},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if adaptive:
+        return torch.optim.AdamW(groups, lr=recipe.rate)
+    return Descent(groups, lr=recipe.rate, momentum=recipe.momentum, nesterov=True)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of the next step of an optimizer that `optimizer_for` returned."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
 
 
 class Descent(torch.optim.SGD):
@@ -30,24 +46,6 @@ class Descent(torch.optim.SGD):
     nothing, but for how far a step turns them. The steps are those of Muon (Jordan and others, 2024), the fixed norm is
     that of cifar10-airbench by the same author.
     """
-
-    def __init__(
-        self, turned: Sequence[Tensor], decayed: Sequence[Tensor], free: Sequence[Tensor], recipe: Recipe
-    ) -> None:
-        """Take the parameters whose steps are orthogonalised, those that decay, and those that do not."""
-        groups = [
-            {"params": turned, "weight_decay": 0.0, "factor": recipe.orthogonal / recipe.rate, "orthogonal": True},
-            {"params": decayed, "weight_decay": recipe.decay, "factor": 1.0, "orthogonal": False},
-            {"params": free, "weight_decay": 0.0, "factor": 1.0, "orthogonal": False},
-        ]
-        super().__init__(
-            [group for group in groups if group["params"]], lr=recipe.rate, momentum=recipe.momentum, nesterov=True
-        )
-
-    def at_rate(self, rate: float) -> None:
-        """Set the learning rate of the next step."""
-        for group in self.param_groups:
-            group["lr"] = rate * group["factor"]
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -70,23 +68,6 @@ class Descent(torch.optim.SGD):
         step = orthogonal(ahead.flatten(1)).view(ahead.shape)
         filters.sub_(step * (rate * norm / math.sqrt(len(filters))))
         filters.mul_(norm / filters.norm())
-
-
-class Adaptive(torch.optim.AdamW):
-    """AdamW, whose steps are as large in one layer as in another, whatever the size of the gradients."""
-
-    def __init__(self, trained: Sequence[Tensor], recipe: Recipe) -> None:
-        """Take all parameters that learn."""
-        groups = [
-            {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": recipe.decay},
-            {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
-        ]
-        super().__init__([group for group in groups if group["params"]], lr=recipe.rate)
-
-    def at_rate(self, rate: float) -> None:
-        """Set the learning rate of the next step."""
-        for group in self.param_groups:
-            group["lr"] = rate
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

