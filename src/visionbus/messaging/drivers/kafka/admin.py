@@ -20,13 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its __init_
 )
 
 from visionbus.messaging.drivers.kafka.errors import cause, translated
-from visionbus.messaging.drivers.kafka.questions import (
-    LOOK_AGAIN,
-    NEWS,
-    PATIENCE,
-    SPREAD,
-    Questions,
-)
+from visionbus.messaging.drivers.kafka.questions import LOOK_AGAIN, NEWS, PATIENCE, SPREAD, Questions
 from visionbus.messaging.errors import MessagingError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:

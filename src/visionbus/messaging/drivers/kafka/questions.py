@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from visionbus.messaging.drivers.kafka.errors import Connection, cause, translated
@@ -62,8 +62,7 @@ class Questions:
         """Ask patiently; `known`: some broker knows the topic."""
 
         async def once() -> Any:  # noqa: ANN401 (the same)
-            client = await self._connected()
-            answer = await self._answer(client, question(client), doing)
+            answer = await self._answer(question(await self._connected()), doing)
             check(answer)
             return answer
 
@@ -73,7 +72,10 @@ class Questions:
         """Let go of the connection, which librdkafka may take a moment for; questions end with `ClosedError`."""
         async with self._connecting:
             self._closed = True
-            await self._let_go()
+            if self._client is not None:
+                client, self._client = self._client, None
+                self._listening.cancel()
+                await asyncio.to_thread(client.__exit__, None, None, None)
 
     async def _connected(self) -> AdminClient:
         async with self._connecting:
@@ -85,25 +87,19 @@ class Questions:
                 self._listen()
         return self._client
 
-    async def _let_go(self) -> None:
-        if self._client is not None:
-            client, self._client = self._client, None
-            self._listening.cancel()
-            await asyncio.to_thread(client.__exit__, None, None, None)
-
     def _listen(self) -> None:
         """Take what librdkafka has to say, which piles up otherwise, as while brokers are away."""
         if self._client is not None:
             self._client.poll(0)
             self._listening = asyncio.get_running_loop().call_later(LISTEN, self._listen)
 
-    async def _answer(self, client: AdminClient, future: Future[T], doing: str) -> T:
+    async def _answer(self, future: Future[T], doing: str) -> T:
         """Wait for an answer, and for news of a refused connection, which librdkafka tells only to those who poll."""
         awaited = asyncio.wrap_future(future)
         begun = time.monotonic()
         try:
             while not (await asyncio.wait([awaited], timeout=0.1))[0]:
-                self._look_after(client, time.monotonic() - begun, doing)
+                self._look_after(time.monotonic() - begun, doing)
             answer = awaited.result()
         except KafkaException as error:
             if self._closed:
@@ -114,11 +110,11 @@ class Questions:
         self._connection.established = True
         return answer
 
-    def _look_after(self, client: AdminClient, waited: float, doing: str) -> None:
+    def _look_after(self, waited: float, doing: str) -> None:
         """Raise what ends a question that has waited so many seconds, if anything does."""
-        if self._client is not client:  # it was closed, and leaves its questions open
-            raise KafkaException(KafkaError(KafkaError._TRANSPORT))  # noqa: SLF001 (librdkafka's name of it)
-        client.poll(0)
+        if self._client is None:  # it was closed, and leaves its questions open
+            raise ClosedError(f"{doing} ended: the bus was closed")
+        self._client.poll(0)
         if refusal := self._connection.refused(doing, waited):
             raise refusal
 
