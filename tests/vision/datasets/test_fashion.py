@@ -95,7 +95,9 @@ def test_files_are_fetched_once_and_kept(tmp_path, small, publisher):
     assert kept == sorted(f"{name}.gz" for name in small)
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x1f\x8b\x08", b"junk", gzip.compress(b"another")])
+@pytest.mark.parametrize(
+    "damage", [b"", b"\x1f\x8b\x08", b"junk", gzip.compress(b"another")], ids=["empty", "cut", "junk", "another"]
+)
 def test_damaged_file_in_the_cache_is_fetched_again(tmp_path, small, put, publisher, damage, caplog):
     file = put(tmp_path / "cache/visionbus/fashion-mnist") / "t10k-images-idx3-ubyte.gz"
     file.write_bytes(damage)
