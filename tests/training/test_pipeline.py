@@ -1,6 +1,7 @@
 """From data to a model file and back: trained, exported, read, the same."""
 
 import json
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -157,6 +158,23 @@ def test_command_trains_on_a_folder_and_the_file_answers(tmp_path):
     model = OnnxModel(tmp_path / "shapes.onnx")
     assert model.input.mode == "RGB"
     assert evaluate(model, load_evaluation_data(model, tmp_path / "shapes")).accuracy > 0.9
+
+
+def test_command_in_the_file_makes_the_same_model_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder_of_photos(tmp_path / "shapes")
+    rows = [
+        f"{path.relative_to(tmp_path / 'shapes')},{path.parent.name}" for path in (tmp_path / "shapes").rglob("*.png")
+    ]
+    (tmp_path / "list.csv").write_text("\n".join(["photograph,what", *sorted(rows)]))
+    once = ["visionbus", "train", "list.csv", "-o", "m.onnx", "--name", "mine", "--epochs", "2", "--image-size", "16"]
+    once += ["--path-column", "photograph", "--label-column", "what", "--images", "shapes", "--allow-broken", "0.3"]
+    subprocess.run([sys.executable, "-m", *once, "--keep-leaks", "--outside"], check=True, capture_output=True)
+    first = OnnxModel(tmp_path / "m.onnx")
+    again = [*shlex.split(first.provenance["command"]), "--overwrite"]
+    subprocess.run([sys.executable, "-m", *again], check=True, capture_output=True)
+    assert OnnxModel(tmp_path / "m.onnx").version == first.version
+    assert {"--keep-leaks", "--outside"} < set(again)
 
 
 def test_place_that_cannot_be_written_is_found_out_before_the_training(stripes, tmp_path):

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ pytest.importorskip("torch")
 
 from visionbus.training.errors import CheckpointError
 from visionbus.training.plan import Facts, Options, Plan, class_weights, make_plan
-from visionbus.training.recipe import Phase
+from visionbus.training.recipe import Phase, Recipe
 from visionbus.vision import Input
 
 pytestmark = pytest.mark.slow  # torch takes seconds to import
@@ -142,6 +143,25 @@ def test_time_budget_gives_what_fits_into_it_and_something_at_least(seconds, ste
 def test_options_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=r"must|known"):
         Options(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("batch", 1),
+        ("rate", 0),
+        ("rate", math.inf),
+        ("warmup", 1),
+        ("momentum", 1),
+        ("smoothing", -0.1),
+        ("decay", math.nan),
+        ("orthogonal", -0.1),
+    ],
+)
+def test_recipe_out_of_range_is_refused(name, value):
+    with pytest.raises(ValueError, match=name):
+        Recipe(**{name: value})
 
 
 def test_more_devices_than_a_batch_can_be_shared_among_are_refused():

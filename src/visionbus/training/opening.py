@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
-
 from visionbus.training.progress import TrainingProgress
-from visionbus.vision import Dataset, DatasetError, Input
+from visionbus.vision import DatasetError, Input
 from visionbus.vision.datasets import Checks, Columns, Decoding, Holdout, TrainingData, open_data, split
 from visionbus.vision.datasets.array_sources import Source
 from visionbus.vision.datasets.choosing import Look
+from visionbus.vision.datasets.dataset import joined
 
 VALIDATION = 0.1  # the fraction of each class that is held out where no validation split is given
 
@@ -55,14 +54,9 @@ def open_for_training(
 def _with_validation(found: TrainingData, seed: int) -> TrainingData:
     """Hold a part of the training images out, unless there are some to validate on."""
     if found.validation is not None and len(found.validation):
-        return found if found.trainval else replace(found, trainval=_joined(found.train, found.validation))
+        together = found.trainval or joined(found.train, found.validation, Decoding.memory)
+        return replace(found, trainval=together)
     rest, held_out = split(found.train, VALIDATION, seed=seed)
     if not len(held_out):
         raise DatasetError("every class has a single image, so none can be held out: add images")
     return replace(found, train=rest, validation=held_out, trainval=found.train, held_out=True)
-
-
-def _joined(one: Dataset, other: Dataset) -> Dataset:
-    names = (*one.names, *other.names) if one.names and other.names else ()
-    images, labels = np.concatenate([one.images, other.images]), np.concatenate([one.labels, other.labels])
-    return Dataset(images, labels, one.classes, names)

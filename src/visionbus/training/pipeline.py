@@ -1,6 +1,7 @@
 """Trains a model file from data: what `visionbus train` does."""
 
 import math
+import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -170,7 +171,11 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
         ends = _end_of_fits(plan, began - (earlier.seconds if earlier else 0.0))
         with Stop() as stop:
             outcome = Session(plan, opened, source, path, checkpoint_every, ends, progress, stop).run()
-            model = _write(outcome, plan, opened, output, name or output.stem)
+            made = provenance(
+                plan, _file_name(data) or opened.name, output, name=name or output.stem, columns=columns, checks=checks
+            )
+            described = Metadata(name or output.stem, plan.classes, plan.input, figures(outcome, plan, opened), made)
+            model = _write(outcome, opened, output, described)
         if outcome.stopped:
             progress.say(f"stopped: {outcome.stopped}; the same command with --resume goes on")
         else:
@@ -184,6 +189,11 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
         outcome.checkpoint.history,
         outcome.stopped,
     )
+
+
+def _file_name(data: Source | TrainingData) -> str:
+    """Return the name of what the data was opened from, without the folders above it; empty if it is no path."""
+    return Path(data).name if isinstance(data, str | os.PathLike) else ""
 
 
 def _check_size(opened: TrainingData, image_size: int | None) -> None:
@@ -264,11 +274,8 @@ def _gone_on(
     return plan
 
 
-def _write(outcome: Outcome, plan: Plan, opened: TrainingData, output: Path, name: str) -> OnnxModel:
+def _write(outcome: Outcome, opened: TrainingData, output: Path, described: Metadata) -> OnnxModel:
     """Write the model file, its card and the report about it."""
-    described = Metadata(
-        name, plan.classes, plan.input, figures(outcome, plan, opened), provenance(plan, opened.name, output.name)
-    )
     with replacing(output.with_suffix(".md")) as card_file:
         model = write(outcome.classifier, output, described, images=opened.train.images[:_CHECKED])
         card_file.write_text(card(model), encoding="utf-8")

@@ -5,6 +5,7 @@ import shlex
 import statistics
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
@@ -12,7 +13,7 @@ from visionbus.training.history import compact
 from visionbus.training.plan import Options, Plan
 from visionbus.training.session import Outcome
 from visionbus.vision import Evaluation
-from visionbus.vision.datasets import TrainingData
+from visionbus.vision.datasets import Checks, Columns, TrainingData
 from visionbus.vision.processor import processor
 
 _LIBRARIES = ("visionbus", "torch", "lightning-fabric", "numpy", "pillow", "onnx")
@@ -67,12 +68,20 @@ def figures(outcome: Outcome, plan: Plan, data: TrainingData) -> dict[str, objec
     return known | ({"stopped": outcome.stopped} if outcome.stopped else {})
 
 
-def provenance(plan: Plan, data: str, output: str) -> dict[str, object]:
+def provenance(
+    plan: Plan, data: str, output: Path, *, name: str, columns: Columns | None, checks: Checks | None
+) -> dict[str, object]:
     """Return how a model was made: the command that makes it again, all settings, and the environment."""
-    epochs = f"{plan.recipe.epochs:.10g}"
-    command = ["visionbus", "train", data, "-o", output, "--epochs", epochs]
-    command += ["--seed", str(plan.seed), "--repeats", str(plan.repeats), "--precision", plan.precision]
-    command += _other(plan.options)
+    command = ["visionbus", "train", data, "-o", output.name]
+    if name != output.stem:
+        command += ["--name", name]
+    command += ["--epochs", f"{plan.recipe.epochs:.10g}", "--seed", str(plan.seed), "--repeats", str(plan.repeats)]
+    command += [
+        "--precision",
+        plan.precision,
+        *_other(plan.options),
+        *_opening(columns or Columns(), checks or Checks()),
+    ]
     settings = {
         key: value for key, value in plan.to_json().items() if key not in {"input", "classes", "phases", "options"}
     }
@@ -85,6 +94,19 @@ def _other(options: Options) -> list[str]:
     given = {flag: value for flag in flags if (value := getattr(options, flag)) != getattr(Options(), flag)}
     words = [word for flag, value in given.items() for word in (f"--{flag.replace('_', '-')}", str(value))]
     return words + {None: [], True: ["--refit"], False: ["--no-refit"]}[options.refit]
+
+
+def _opening(columns: Columns, checks: Checks) -> list[str]:
+    """Return the options of the command that say how the data is opened, where they are not the default."""
+    values = {
+        "--path-column": columns.path,
+        "--label-column": columns.label,
+        "--split-column": columns.split,
+        "--images": columns.folder.name if columns.folder else None,  # as of the data: no path of this machine
+        "--allow-broken": checks.allow_broken if checks.allow_broken != Checks.allow_broken else None,
+    }
+    words = [word for flag, value in values.items() if value is not None for word in (flag, str(value))]
+    return words + ["--keep-leaks"] * checks.keep_leaks + ["--outside"] * checks.outside
 
 
 def environment() -> dict[str, object]:

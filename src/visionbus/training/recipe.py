@@ -15,16 +15,18 @@ _MAX_EPOCHS = 60
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is fitted: SGD with Nesterov momentum; in each phase the learning rate rises and falls once.
+    """How a network is fitted; in each phase the learning rate rises and falls once.
+
+    The steps are those of SGD with Nesterov momentum, but for what `orthogonal` and `Phase.adaptive` say.
 
     Attributes:
         epochs: how often each image is shown, above 0; with 0.5, half of the images are shown.
         batch: the largest number of images per step, at least 2; the steps of an epoch share its images evenly.
-        rate: the learning rate at its peak.
+        rate: the learning rate at its peak, above 0.
         warmup: the fraction of the steps in which the rate rises linearly from 0; then it falls linearly to 0.
-        momentum: 0 to 1.
-        decay: the weight decay of the convolutions and the head.
-        smoothing: label smoothing, 0 to 1.
+        momentum: from 0 to below 1.
+        decay: the weight decay of all weights but biases and those of norms, at least 0.
+        smoothing: label smoothing, from 0 to below 1.
         orthogonal: the learning rate, at its peak, of orthogonalised steps of the convolutions, as a share of the norm
             of their weights, which is kept: each must be followed by a batch norm. 0 for plain steps.
         augment: the random changes to the images.
@@ -53,6 +55,14 @@ class Recipe:
             raise ValueError(f"batch must be at least 2 images, not {self.batch}")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup must be a fraction of the steps, from 0 to below 1, not {self.warmup}")
+        if not 0 < self.rate < math.inf:
+            raise ValueError(f"rate must be a number above 0, not {self.rate}")
+        for name in ("momentum", "smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be from 0 to below 1, not {getattr(self, name)}")
+        for name in ("decay", "orthogonal"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a number of at least 0, not {getattr(self, name)}")
 
     @classmethod
     def for_images(cls, images: int, *, most: int = batch) -> Self:

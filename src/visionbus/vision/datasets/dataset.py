@@ -85,7 +85,8 @@ def joined(first: Dataset, second: Dataset, memory: int) -> Dataset:
     shape = (len(first) + len(second), *first.images.shape[1:])
     parts = (part for images in (first.images, second.images) for part in batches(images, shape))
     labels = np.concatenate([first.labels, second.labels])
-    return Dataset(stored(parts, shape, memory), labels, first.classes, first.names + second.names)
+    names = first.names + second.names if first.names and second.names else ()
+    return Dataset(stored(parts, shape, memory), labels, first.classes, names)
 
 
 def split(dataset: Dataset, fraction: float, *, seed: int = 0) -> tuple[Dataset, Dataset]:

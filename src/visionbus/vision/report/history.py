@@ -33,14 +33,6 @@ def curves(figures: Mapping[str, object], quantity: str) -> list[Curve]:
     return found
 
 
-def seconds(figures: Mapping[str, object]) -> float:
-    """Return how long all epochs took, 0 if that is unknown."""
-    history = figures.get("history")
-    entries = history if isinstance(history, list) else []
-    spent = [_number(entry.get("seconds")) for entry in entries if isinstance(entry, Mapping)]
-    return sum(value for value in spent if value is not None)
-
-
 def temperature(figures: Mapping[str, object]) -> float | None:
     """Return the temperature by which the logits were divided to calibrate them; None if the file does not say."""
     validation = figures.get("validation")

@@ -120,4 +120,4 @@ def _training(figures: Mapping[str, object]) -> dict[str, object]:
         charts.epoch_chart("Loss", history.curves(figures, "loss"), share=False),
         charts.epoch_chart("Accuracy", history.curves(figures, "accuracy"), share=True),
     )
-    return {"curves": [chart for chart in drawn if chart], "training_seconds": history.seconds(figures)}
+    return {"curves": [chart for chart in drawn if chart]}
