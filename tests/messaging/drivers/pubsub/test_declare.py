@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from contextlib import asynccontextmanager
 
 import grpc
@@ -133,11 +134,14 @@ async def test_creation_whose_answer_was_lost_is_no_error(monkeypatch):
 
 async def test_server_that_is_away_is_told_after_send_timeout(monkeypatch):
     async with served(monkeypatch, "?send_timeout=2") as (bus, server):
-        monkeypatch.setattr(admin, "UNREACHED", 0.0)
         await bus.declare("images")
+        monkeypatch.setattr(admin, "UNREACHED", 0.0)  # which is for servers that never answered
+        monkeypatch.setattr(admin, "backoff", lambda _: 0.1)
         await server.stop()
+        began = time.monotonic()
         with pytest.raises(UnavailableError, match="check the network"):
             await bus.declare("images")
+        assert time.monotonic() > began + 1.5  # it was asked again
         await server.start()
 
 
