@@ -48,6 +48,15 @@ async def test_gathered_acks_go_by_themselves():
     assert acks.GATHER <= 0.1
 
 
+async def test_those_of_messages_with_keys_go_sooner(monkeypatch):
+    monkeypatch.setattr(acks, "GATHER", 60.0)
+    calls = Calls()
+    sender(calls).ack(["a"], keyed=True)
+    while not calls.made:  # noqa: ASYNC110 (the call is the event)
+        await asyncio.sleep(0.01)
+    assert calls.made == [("Acknowledge", ["a"])]
+
+
 async def test_as_many_as_are_enough_go_at_once():
     calls = Calls()
     sending = sender(calls, full=3)

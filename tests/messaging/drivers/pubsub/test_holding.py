@@ -49,6 +49,14 @@ def test_settled_are_acked_once():
     assert len(held) == 0
 
 
+def test_whether_any_message_had_a_key_is_known_from_then_on():
+    held = holding(1, 2)
+    assert not held.keyed
+    held.add([received(3), received(4, key="a")], DEADLINE)
+    held.add([received(5)], DEADLINE)
+    assert held.keyed
+
+
 def test_unknown_leases_are_ignored():
     held = holding("a")
     strange = [0, -1, "text", None]

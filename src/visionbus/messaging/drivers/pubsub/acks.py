@@ -24,6 +24,7 @@ AcknowledgeRequest: Any = types.AcknowledgeRequest.pb()
 ModifyAckDeadlineRequest: Any = types.ModifyAckDeadlineRequest.pb()
 
 GATHER = 0.1  # seconds that acks wait for others, as long as they may: calls are what is dear
+GATHER_KEYED = 0.05  # the same where messages have keys, of which the next may wait for the ack
 A_CALL = 2500  # ack ids in one call, at most ...
 A_CALL_BYTES = 500_000  # ... and so many bytes of them: Pub/Sub refuses requests of 512 KiB
 ANSWER = 10.0  # seconds for a call
@@ -55,15 +56,15 @@ class Acks:
         """Whether so much waits for the broker that no more should be read."""
         return self._pending > PENDING
 
-    def ack(self, ack_ids: Sequence[str]) -> None:
-        """Ack these, within `GATHER` seconds."""
+    def ack(self, ack_ids: Sequence[str], *, keyed: bool = False) -> None:
+        """Ack these, within `GATHER` seconds, or `GATHER_KEYED`."""
         if not ack_ids:
             return
         self._gathered.extend(ack_ids)
         if len(self._gathered) >= self._full:
             self.send()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(GATHER, self.send)
+            self._timer = asyncio.get_running_loop().call_later(GATHER_KEYED if keyed else GATHER, self.send)
 
     def give_back(self, ack_ids: Sequence[str]) -> None:
         """Have the broker deliver these again at once, to whomever."""

@@ -48,6 +48,7 @@ class Holding:
         self._delayed: list[tuple[float, int, Delivery]] = []  # a heap, by the time they are due
         self._next_lease = secrets.randbits(48)  # leases of other receivers are none of ours
         self._earliest = float("inf")  # no lease ends before
+        self.keyed = False  # whether any message had a key
 
     def __len__(self) -> int:
         return len(self._deliveries)
@@ -89,6 +90,7 @@ class Holding:
         self._ready.extend(made)
         self._ready_bytes += sum([len(one.message.data) for one in made])
         self._earliest = min(self._earliest, ends)
+        self.keyed = self.keyed or any(one.message.key for one in made)
         return repeats
 
     def _merge(

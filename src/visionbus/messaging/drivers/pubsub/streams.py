@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from visionbus.messaging.drivers.pubsub.connection import Connection
 
 EACH = 100  # messages outstanding at least, on a stream
-WINDOW = 0.25  # seconds in which streams are counted as busy, or not
-BUSY = 200  # messages of a stream in that time
+WINDOW = 0.1  # seconds in which streams are counted as busy, or not
+BUSY = 80  # messages of a stream in that time
 
 
 class Streams:

@@ -131,7 +131,7 @@ class PubsubSubscription(DriverSubscription):
 
     async def ack(self, leases: Collection[Hashable]) -> None:
         self._expire(time.monotonic())
-        self._acks.ack(self._holding.settle(leases))
+        self._acks.ack(self._holding.settle(leases), keyed=self._holding.keyed)
         self._look_for_room()
 
     async def nack(self, leases: Collection[Hashable], delay: float) -> None:
@@ -163,7 +163,7 @@ class PubsubSubscription(DriverSubscription):
     def _receive(self, received: Any, since: float) -> None:  # noqa: ANN401 (a protobuf list)
         now = self._heard = time.monotonic()
         self._expire(now)
-        self._acks.ack(self._holding.add(received, since + self.ack_deadline))
+        self._acks.ack(self._holding.add(received, since + self.ack_deadline), keyed=self._holding.keyed)
         self._look_for_room()
         self._changed.set()
         if now > self._patience.until:
