@@ -39,7 +39,7 @@ serve:
 
 test:
 	@$(INSTALL) test
-	@$(PY) -m pytest -ra -n 3 $(ARGS)  # they wait for brokers more than they compute
+	@$(PY) -m pytest -raR -n 3 --rerun-show-tracebacks $(ARGS)  # they wait for brokers more than they compute
 
 check: lint
 	@$(PY) -m pytest -ra -q -m "not slow"
