@@ -16,8 +16,6 @@ from visionbus.messaging.drivers.pubsub.errors import RETRIED_ACK, Unauthorized,
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from visionbus.messaging.errors import MessagingError
-
 log = logging.getLogger(__name__)
 
 AcknowledgeRequest: Any = types.AcknowledgeRequest.pb()
@@ -126,18 +124,15 @@ class Acks:
             try:
                 await self._call(method, request, ANSWER)
             except (RpcError, Unauthorized, TimeoutError) as error:
+                failures += 1
                 if status_of(error) not in RETRIED_ACK or time.monotonic() > ends:
-                    self._give_up(method, len(request.ack_ids), translated(error, f"{method} of {self._path!r}"))
+                    level = logging.WARNING if method == "Acknowledge" else logging.INFO  # else they come by themselves
+                    said = translated(error, f"{method} of {self._path!r}")
+                    log.log(level, "%d messages may come again: %s", len(request.ack_ids), said)
                     return
             else:
                 return
             await asyncio.sleep(backoff(failures))
-            failures += 1
-
-    def _give_up(self, method: str, count: int, error: MessagingError) -> None:
-        log.warning("%d messages may come again: %s", count, error) if method == "Acknowledge" else log.info(
-            "%s", error
-        )
 
 
 def parts(ack_ids: Sequence[str]) -> list[Sequence[str]]:

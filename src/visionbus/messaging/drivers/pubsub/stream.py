@@ -222,5 +222,5 @@ class Stream:
     async def _back_off(self) -> None:
         """Wait before the next try, unless it was our own wish that the stream ended."""
         if not (self._ending or self._leaving):
-            await asyncio.sleep(backoff(self._failures))
             self._failures += 1
+            await asyncio.sleep(backoff(self._failures))
