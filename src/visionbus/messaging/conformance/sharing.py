@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from visionbus.messaging.conformance.promises import promise
-from visionbus.messaging.conformance.trial import LEASE, WORKERS, contents, finish, numbered
+from visionbus.messaging.conformance.trial import LEASE, WORKERS, contents, finish, numbered, take
 from visionbus.messaging.message import Message
 
 if TYPE_CHECKING:
@@ -144,6 +144,16 @@ async def test_what_an_idle_receiver_does_not_ask_for_comes_to_the_others(trial:
     messages = [Message(b"%d" % number, f"key-{number}") for number in range(20)]
     await trial.send(topic, *messages)
     assert sorted(contents(await finish(other, 20))) == sorted(contents(messages))
+
+
+@promise(3)
+async def test_what_an_idle_receiver_nacked_comes_to_the_others(trial: Trial) -> None:
+    topic = await trial.topic()
+    idle = await trial.receiver(topic, ack_deadline=LEASE)
+    await trial.send(topic, Message(b"a", "key"))
+    await idle.nack(*await take(idle, 1), delay=0.1)
+    other = await trial.receiver(topic, ack_deadline=LEASE)
+    assert contents(await finish(other, 1)) == [b"a"]
 
 
 @promise(3, 6)

@@ -4,11 +4,12 @@ import asyncio
 import uuid
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 
 from visionbus.brokers.ports import free_ports
 from visionbus.messaging import Message, MessagingError, NotFoundError, UnavailableError, connect
 from visionbus.messaging.driver import Address
+from visionbus.messaging.drivers.kafka.commits import Commits
 from visionbus.messaging.drivers.kafka.consumer import ConsumerThread
 from visionbus.messaging.drivers.kafka.holding import Holding
 from visionbus.messaging.drivers.kafka.settings import KafkaSettings
@@ -70,6 +71,62 @@ def test_doubt_whether_the_topic_is_there_outlasts_a_failed_look():
     with pytest.raises(NotFoundError):
         asyncio.run(receive())
     assert looks == [0, 1]
+
+
+async def confused():
+    raise RuntimeError("a mistake")
+
+
+@pytest.mark.slow
+def test_look_that_fails_for_another_reason_ends_the_receiver():
+    async def receive():
+        receiver = subscription(configuration(), confused)
+        receiver._thread.doubts_topic = True
+        try:
+            await receiver.fetch(1, 60.0)
+        finally:
+            await receiver.close()
+
+    with pytest.raises(MessagingError, match="a mistake") as raised:
+        asyncio.run(receive())
+    assert isinstance(raised.value.__cause__, RuntimeError)
+
+
+@pytest.mark.slow
+def test_failure_that_is_told_again_and_again_does_not_grow():
+    async def receive():
+        receiver = subscription(configuration(), never)
+        receiver._thread.failure = NotFoundError("gone")
+        lengths = []
+        for _ in range(3):
+            with pytest.raises(NotFoundError) as raised:
+                await receiver.fetch(1, 0.0)
+            lengths.append(len(raised.traceback))
+        await receiver.close()
+        return lengths
+
+    assert len(set(asyncio.run(receive()))) == 1
+
+
+def test_commit_that_fails_as_a_whole_is_made_again_whatever_partitions_are_named():
+    holding = Holding(10)
+    holding.assign(0, 0, "")
+    holding.add([Record(0)])
+    holding.settle([one.lease for one in holding.take(1)])
+    commits = Commits("images", holding)
+    commits.send(TakesCommits())
+    assert holding.commits()  # nobody has confirmed it
+    commits.on_commit(KafkaError(KafkaError._TIMED_OUT), [])
+    assert holding.commits()
+    commits.send_and_wait(TakesCommits(), holding.commits)
+    assert not holding.commits()
+
+
+class TakesCommits:
+    """A client whose broker takes every commit."""
+
+    def commit(self, *, offsets, asynchronous):
+        return None if asynchronous else offsets
 
 
 class Gone:

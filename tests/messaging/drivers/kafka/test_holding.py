@@ -204,6 +204,45 @@ def test_closing_waits_for_nothing(holding):
     holding.drain({0}, 60.0)
 
 
+def test_bytes_are_those_of_what_is_ready(holding):
+    def weighed():
+        return sum(len(one.message.data) for one in holding._ready)
+
+    holding.add(records(0, 0, 1, 2, 3))
+    assert holding._ready_bytes == weighed() == 4
+    first, second = holding.take(2)
+    assert holding._ready_bytes == weighed() == 2
+    holding.put_back([first.lease])
+    holding.postpone([second.lease], 0.0)
+    assert holding.lies_idle()  # what is due is ready
+    assert holding._ready_bytes == weighed() == 4
+    holding.forget({0})
+    assert holding._ready_bytes == weighed() == 0
+
+
+def test_whoever_waits_for_room_hears_of_bytes_that_are_handed_out():
+    held = Holding(10, 2)
+    held.assign(0, 0, "")
+    held.add(records(0, 0, 1))
+    assert held.room() == 0
+    heard = threading.Event()
+
+    def wait():
+        with held.changed:
+            waiting.set()
+            if held.changed.wait(10.0):
+                heard.set()
+
+    waiting = threading.Event()
+    thread = threading.Thread(target=wait)
+    thread.start()
+    waiting.wait()
+    held.take(1)
+    thread.join()
+    assert heard.is_set()
+    assert held.room() > 0
+
+
 def test_idle_is_what_lies_ready_while_nothing_is_handed_out(holding):
     assert not holding.lies_idle()
     holding.add(records(0, 0, 1))

@@ -13,7 +13,7 @@ from server import Fault, Server
 from service import Service
 
 from visionbus.brokers.ports import free_ports
-from visionbus.messaging import AccessError, Message, NotFoundError, UnavailableError, connect
+from visionbus.messaging import AccessError, ClosedError, Message, NotFoundError, UnavailableError, connect
 from visionbus.messaging.drivers.pubsub import admin
 from visionbus.messaging.errors import MessagingError
 
@@ -151,6 +151,23 @@ async def test_server_that_never_was_there_is_told_sooner(monkeypatch):
     async with connect("pubsub://visionbus?send_timeout=600") as bus:
         with pytest.raises(UnavailableError, match="PUBSUB_EMULATOR_HOST"):
             await bus.declare("images")
+
+
+async def test_declaration_that_is_open_when_the_bus_is_closed_says_so(monkeypatch):
+    connected = asyncio.get_running_loop().create_future()
+
+    def say_nothing(_, writer):
+        connected.set_result(writer)
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as silent:
+        host, port = silent.sockets[0].getsockname()
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", f"{host}:{port}")
+        async with connect("pubsub://visionbus") as bus:
+            asking = asyncio.create_task(bus.declare("images"))
+            writer = await connected
+        writer.transport.abort()
+        with pytest.raises(ClosedError):
+            await asking
 
 
 async def test_missing_permission_is_told_with_the_cure(monkeypatch):

@@ -245,14 +245,22 @@ def test_released_go_with_what_is_ready_of_their_keys():
 
 def test_idle_is_what_is_ready_while_nothing_is_handed_out():
     held = holding("a", "b")
-    assert held.lies_idle()
+    assert held.lies_idle(0.0)
     (first,) = held.take(1, 0.0)
-    assert not held.lies_idle()
+    assert not held.lies_idle(0.0)
     held.postpone([first.lease], 1000.0)
-    assert held.lies_idle()
+    assert held.lies_idle(0.0)
     assert held.withdraw_ready() == ["ack-b"]
-    assert not held.lies_idle()
+    assert not held.lies_idle(999.0)
     assert len(held) == 1
+
+
+def test_what_was_nacked_and_is_due_lies_idle_too():
+    held = holding("a")
+    held.postpone(leases(held.take(1, 0.0)), 5.0)
+    assert not held.lies_idle(4.0)
+    assert held.lies_idle(5.0)
+    assert held.withdraw_ready() == ["ack-a"]
 
 
 def test_giving_all_back_leaves_nothing():

@@ -73,7 +73,9 @@ class Commits:
     def on_commit(self, error: KafkaError | None, partitions: Sequence[TopicPartition]) -> None:
         """Take the answer to `send`."""
         commits, self._on_its_way = self._on_its_way, []
-        failed = {one.partition for one in partitions if error or one.error}
+        failed = (
+            {tracker.number for tracker, _ in commits} if error else {one.partition for one in partitions if one.error}
+        )
         _note(commits, failed)
         self._next_at = time.monotonic() + (AGAIN if failed else GATHER)
         if failed:

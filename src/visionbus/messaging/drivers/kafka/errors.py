@@ -74,7 +74,7 @@ def _class_of(error: KafkaError) -> type[MessagingError]:
 def translated(error: KafkaError, doing: str) -> MessagingError:
     """Return the error of messaging for one of Kafka; `doing` says what failed, as in "sending to 'images'"."""
     cls = _class_of(error)
-    cure = _CURES.get(cls)
+    cure = "connect again" if error.fatal() or error.name() == "_FATAL" else _CURES.get(cls)
     return cls(f"{doing} failed: {error.str()} ({error.name()}){f': {cure}' if cure else ''}")
 
 

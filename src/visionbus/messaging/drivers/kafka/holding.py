@@ -111,10 +111,11 @@ class Holding:
 
     def room(self) -> int:
         """Return how many more may be received: what is allowed, but no more than commits can tell of partitions."""
-        if self._ready_bytes >= self._max_bytes:
-            return 0
-        limit = min(self._limit, EACH * max(1, len(self._trackers)))
-        return limit - sum(len(tracker.unsettled) for tracker in self._trackers.values())
+        with self.changed:
+            if self._ready_bytes >= self._max_bytes:
+                return 0
+            limit = min(self._limit, EACH * max(1, len(self._trackers)))
+            return limit - sum(len(tracker.unsettled) for tracker in self._trackers.values())
 
     def blocked(self, already: Collection[int]) -> set[int]:
         """Return the partitions that wait for their gaps to close."""
@@ -143,7 +144,7 @@ class Holding:
             self._ready = deque(one for one in self._ready if self._is_ours(one))
             self._delayed = [entry for entry in self._delayed if self._is_ours(entry[2])]
             heapq.heapify(self._delayed)
-            self._weigh()
+            self._ready_bytes = sum(len(one.message.data) for one in self._ready)
             handed_out = [
                 one.lease
                 for number in numbers
@@ -177,11 +178,15 @@ class Holding:
         """Hand out what is ready, what has come due first."""
         with self.changed:
             self._make_due_ready()
+            was_full = self._ready_bytes >= self._max_bytes
             if room >= len(self._ready):
                 taken, self._ready = list(self._ready), deque()
+                self._ready_bytes = 0
             else:
                 taken = [self._ready.popleft() for _ in range(room)]
-            self._weigh()
+                self._ready_bytes -= sum(len(one.message.data) for one in taken)
+            if was_full:
+                self.changed.notify_all()
             return taken
 
     def next_due(self) -> float:
@@ -215,7 +220,9 @@ class Holding:
         """Make ready again, without counting an attempt."""
         with self.changed:
             again = [self._renew(tracker, offset, one, one.attempt) for tracker, offset, one in self._held(leases)]
-            self._ready.extendleft(one for one in reversed(again) if self._is_ours(one))
+            for one in reversed(again):
+                if self._is_ours(one):
+                    self._make_ready(one)
 
     def _renew(self, tracker: Tracker, offset: int, one: Delivery, attempt: int) -> Delivery:
         """Replace what is unsettled by its next hand-out; the lease of this one has no effect any more."""
@@ -228,13 +235,14 @@ class Holding:
     def _is_ours(self, one: Delivery) -> bool:
         return self._epochs[cast("int", one.lease) >> _EPOCH].number not in self._withdrawn
 
-    def _weigh(self) -> None:
-        self._ready_bytes = sum(len(one.message.data) for one in self._ready)
+    def _make_ready(self, one: Delivery) -> None:
+        self._ready.appendleft(one)
+        self._ready_bytes += len(one.message.data)
 
     def _make_due_ready(self) -> None:
         now = time.monotonic()
         while self._delayed and self._delayed[0][0] <= now:
-            self._ready.appendleft(heapq.heappop(self._delayed)[2])
+            self._make_ready(heapq.heappop(self._delayed)[2])
 
     def _held(self, leases: Iterable[Hashable]) -> Iterator[tuple[Tracker, int, Delivery]]:
         """Give what these leases still hold; looking only when asked for the next, as one may be given twice."""

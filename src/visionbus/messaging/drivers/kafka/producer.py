@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from contextlib import suppress
 from functools import partial
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from visionbus.messaging.drivers.kafka.settings import KafkaSettings
     from visionbus.messaging.errors import MessagingError
     from visionbus.messaging.message import Message
+
+log = logging.getLogger(__name__)
 
 POLL = 0.1  # seconds at a time that the thread waits for confirmations
 IDLE = 1.0  # seconds between looks at what librdkafka has to say when nothing is on its way
@@ -158,6 +161,8 @@ class Producer:
             client.flush(LEAVE)
             client.purge()
             client.poll(0.0)
+        except Exception:
+            log.exception("the thread that hears of confirmations has failed: nothing more is sent on this bus")
         finally:
             with self._work:
                 self._ended = True
@@ -238,5 +243,5 @@ class _Send:
     def give_up(self) -> None:
         """Take what is not reported as failed: the thread that would hear of it has ended."""
         for index in set(range(len(self.ids))).difference(self._reported):
-            self.failures[index] = UnavailableError(f"{self._doing} failed: the producer has ended")
+            self.failures[index] = UnavailableError(f"{self._doing} failed: the producer has ended: connect again")
         self._finished(self)

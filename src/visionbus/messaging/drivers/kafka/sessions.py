@@ -77,7 +77,7 @@ async def _in_force(admin: Admin, group: str, asked: Mapping[str, str]) -> float
     while True:
         settings = await admin.group_settings(group)
         if asked.items() <= settings.items() or now() > give_up:
-            return int(settings[_TIMEOUT]) / 1000
+            return int(settings.get(_TIMEOUT, asked[_TIMEOUT])) / 1000
         await asyncio.sleep(LOOK_AGAIN)
 
 

@@ -126,7 +126,7 @@ class KafkaSubscription(DriverSubscription):
     def _check(self) -> None:
         """Raise what keeps this receiver from receiving; a doubt about its topic is looked into beside."""
         if self._thread.failure:
-            raise self._thread.failure
+            raise self._thread.failure.with_traceback(None)  # of which each raising adds to it
         if self._thread.doubts_topic and self._looking is None:
             self._thread.doubts_topic = False
             self._looking = self._loop.create_task(self._look())
@@ -136,6 +136,9 @@ class KafkaSubscription(DriverSubscription):
         try:
             while not await self._looked():  # noqa: ASYNC110 (nobody tells when brokers answer again)
                 await asyncio.sleep(LOOK_AGAIN)
+        except Exception as error:  # noqa: BLE001 (whatever it is: nobody else would hear of it)
+            self._thread.failure = MessagingError(f"looking whether {self._topic!r} is still there failed: {error!r}")
+            self._thread.failure.__cause__ = error
         finally:
             self._looking = None
             self._changed.set()

@@ -8,10 +8,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from google.pubsub_v1 import types
-from grpc import RpcError
 
 from visionbus.messaging.drivers.pubsub.backoff import backoff
-from visionbus.messaging.drivers.pubsub.errors import RETRIED_ACK, Unauthorized, status_of, translated
+from visionbus.messaging.drivers.pubsub.errors import CALL_ERRORS, RETRIED_ACK, status_of, translated
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -78,7 +77,7 @@ class Acks:
         request = ModifyAckDeadlineRequest(subscription=self._path, ack_ids=ack_ids, ack_deadline_seconds=int(seconds))
         try:
             await self._call("ModifyAckDeadline", request, min(ANSWER, seconds / 4))
-        except (RpcError, Unauthorized, TimeoutError) as error:
+        except CALL_ERRORS as error:
             level = logging.INFO if status_of(error) in RETRIED_ACK else logging.WARNING
             log.log(level, "extending %d leases of %s failed: %s", len(ack_ids), self._path, status_of(error).name)
             return False
@@ -113,6 +112,8 @@ class Acks:
         def done(task: asyncio.Task[None]) -> None:
             self._sending.discard(task)
             self._pending -= size
+            if not task.cancelled() and (error := task.exception()):
+                log.warning("%d messages may come again: %s of %r: %r", size, method, self._path, error)
 
         task.add_done_callback(done)
 
@@ -123,7 +124,7 @@ class Acks:
         while True:
             try:
                 await self._call(method, request, ANSWER)
-            except (RpcError, Unauthorized, TimeoutError) as error:
+            except CALL_ERRORS as error:
                 failures += 1
                 if status_of(error) not in RETRIED_ACK or time.monotonic() > ends:
                     level = logging.WARNING if method == "Acknowledge" else logging.INFO  # else they come by themselves

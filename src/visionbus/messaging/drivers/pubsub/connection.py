@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -154,6 +155,11 @@ class Connection:
             answer = await call
         except aio.AioRpcError as error:
             self.reached = self.reached or error.code() not in _SILENCE
+            raise
+        except asyncio.CancelledError:  # a channel that is closed does that to whoever waits for an answer
+            task = asyncio.current_task()
+            if self._closed and task is not None and not task.cancelling():
+                raise ClosedError("the bus was closed while Pub/Sub was asked: connect again") from None
             raise
         self.reached = True
         return answer

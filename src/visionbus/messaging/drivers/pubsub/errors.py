@@ -83,7 +83,7 @@ def fails_with(error: Exception, codes: Collection[StatusCode]) -> bool:
     return isinstance(error, CALL_ERRORS) and status_of(error) in codes
 
 
-def translated(error: Exception, doing: str) -> MessagingError:
+def translated(error: BaseException, doing: str) -> MessagingError:
     """Return the error of messaging for one of a call; `doing` says what failed, as in "sending to 'images'".
 
     One of messaging stays as it is; what no call is known to raise becomes a general one.
@@ -91,7 +91,9 @@ def translated(error: Exception, doing: str) -> MessagingError:
     if isinstance(error, MessagingError):
         return error
     if not isinstance(error, CALL_ERRORS):
-        return MessagingError(f"{doing} failed: {error!r}")
+        unknown = MessagingError(f"{doing} failed: {error!r}")
+        unknown.__cause__ = error  # whose traceback tells of the mistake that it is
+        return unknown
     code = status_of(error)
     cls = _CLASSES.get(code, MessagingError)
     said = (error.details() if isinstance(error, RpcError) else str(error)) or code.value[1]

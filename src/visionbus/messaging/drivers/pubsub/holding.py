@@ -57,8 +57,9 @@ class Holding:
         """Return how many more are wanted."""
         return 0 if self._ready_bytes >= self._prefetch_bytes else max(0, self._prefetch - len(self._deliveries))
 
-    def lies_idle(self) -> bool:
+    def lies_idle(self, now: float) -> bool:
         """Return whether something is ready while nothing is handed out."""
+        self._make_due_ready(now)
         return bool(self._ready) and len(self._deliveries) == len(self._ready) + len(self._delayed)
 
     def next_due(self) -> float:
@@ -118,10 +119,7 @@ class Holding:
 
     def take(self, room: int, now: float) -> list[Delivery]:
         """Hand out what is ready, at most so many, what has come due first."""
-        while self._delayed and self._delayed[0][0] <= now:
-            again = heapq.heappop(self._delayed)[2]
-            self._ready.appendleft(again)
-            self._ready_bytes += len(again.message.data)
+        self._make_due_ready(now)
         if room >= len(self._ready):
             taken, self._ready = list(self._ready), deque()
             self._ready_bytes = 0
@@ -129,6 +127,12 @@ class Holding:
             taken = [self._ready.popleft() for _ in range(room)]
             self._ready_bytes -= sum(len(one.message.data) for one in taken)
         return taken
+
+    def _make_due_ready(self, now: float) -> None:
+        while self._delayed and self._delayed[0][0] <= now:
+            again = heapq.heappop(self._delayed)[2]
+            self._ready.appendleft(again)
+            self._ready_bytes += len(again.message.data)
 
     def settle(self, leases: Iterable[Hashable]) -> list[str]:
         """Settle for good; return the ack ids to ack."""

@@ -18,7 +18,7 @@ from visionbus.messaging.drivers.pubsub.backoff import backoff
 from visionbus.messaging.drivers.pubsub.errors import RETRIED_STREAM, Unauthorized, status_of, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from visionbus.messaging.drivers.pubsub.connection import Connection
 
@@ -131,7 +131,7 @@ class Stream:
             return
         self._leaving = False
         call = await self._connection.stream(self._pull.path)
-        self._written = self._heard = time.monotonic()
+        self._written = self._heard = self._opened = time.monotonic()
         self._call = call
         try:
             await self._write(call, self._pull.request(self._client_id))
@@ -184,11 +184,9 @@ class Stream:
         loop = asyncio.get_running_loop()
         self._look = loop.call_later(EMPTY, self._look_again, time.monotonic())
         try:
-            return await call.read()
-        except asyncio.CancelledError:
-            if (task := asyncio.current_task()) is None or task.cancelling():
-                raise
-            return aio.EOF  # it is the call that was cancelled
+            return await _of_call(call.read())
+        except asyncio.InvalidStateError:
+            return aio.EOF
         finally:
             self._look.cancel()
 
@@ -212,15 +210,25 @@ class Stream:
         self._left = time.monotonic()
         with suppress(*_BROKEN):
             async with asyncio.timeout(WRITE):
-                await call.done_writing()
+                await _of_call(call.done_writing())
 
     async def _write(self, call: Any, request: Any) -> None:  # noqa: ANN401 (gRPC's own)
         """Write; a stream that takes nothing is broken by that, and `run` sees it."""
         async with asyncio.timeout(WRITE):
-            await call.write(request)
+            await _of_call(call.write(request))
 
     async def _back_off(self) -> None:
         """Wait before the next try, unless it was our own wish that the stream ended."""
         if not (self._ending or self._leaving):
             self._failures += 1
             await asyncio.sleep(backoff(self._failures))
+
+
+async def _of_call(operation: Awaitable[Any]) -> Any:  # noqa: ANN401 (gRPC's own)
+    """Await an operation of a call; raises `asyncio.InvalidStateError` where the call was cancelled, not the task."""
+    try:
+        return await operation
+    except asyncio.CancelledError:
+        if (task := asyncio.current_task()) is None or task.cancelling():
+            raise
+        raise asyncio.InvalidStateError("the call was cancelled") from None

@@ -7,13 +7,14 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from visionbus.messaging.drivers.pubsub.errors import translated
 from visionbus.messaging.drivers.pubsub.stream import Pull, Stream
-from visionbus.messaging.errors import MessagingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from visionbus.messaging.drivers.pubsub.connection import Connection
+    from visionbus.messaging.errors import MessagingError
 
 EACH = 100  # messages outstanding at least, on a stream
 WINDOW = 0.1  # seconds in which streams are counted as busy, or not
@@ -81,4 +82,4 @@ class Streams:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.pop(task, None)
         if not task.cancelled() and (error := task.exception()):
-            self._failed(error if isinstance(error, MessagingError) else MessagingError(f"receiving failed: {error!r}"))
+            self._failed(translated(error, "receiving"))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from visionbus.messaging.driver import DriverSubscription, Patience
 from visionbus.messaging.drivers.pubsub.acks import A_CALL, Acks, parts
 from visionbus.messaging.drivers.pubsub.connection import check_process
+from visionbus.messaging.drivers.pubsub.errors import translated
 from visionbus.messaging.drivers.pubsub.holding import Holding
 from visionbus.messaging.drivers.pubsub.stream import Pull
 from visionbus.messaging.drivers.pubsub.streams import EACH, Streams
@@ -70,6 +71,7 @@ class PubsubSubscription(DriverSubscription):
     ) -> None:
         """Take the subscription's path, and what the bus remembers of its acks; `look` raises what ended it."""
         self.ack_deadline = float(round(min(max(ack_deadline, SHORTEST), LONGEST)))
+        self._path = path
         self._lost = lost
         self._look = look
         self._failure: MessagingError | None = None
@@ -177,7 +179,7 @@ class PubsubSubscription(DriverSubscription):
     def _expire(self, now: float) -> None:
         """Lose what our own clock says is over: the broker does not tell."""
         if over := self._holding.expire(now):
-            log.warning("the leases of %d messages ran out: others get them", len(over))
+            log.warning("%s: the leases of %d messages ran out: others get them", self._path, len(over))
             self._lost(over)
             self._look_for_room()
 
@@ -189,7 +191,7 @@ class PubsubSubscription(DriverSubscription):
     def _check(self) -> None:
         check_process()
         if self._failure:
-            raise self._failure
+            raise self._failure.with_traceback(None)  # of which each raising adds to it
 
     def _fail(self, failure: MessagingError) -> None:
         self._failure = failure
@@ -201,7 +203,7 @@ class PubsubSubscription(DriverSubscription):
 
         def ended(task: asyncio.Task[None]) -> None:
             if not task.cancelled() and (error := task.exception()):
-                self._fail(MessagingError(f"receiving failed: {error!r}"))
+                self._fail(translated(error, "receiving"))
 
         task = asyncio.create_task(work)
         task.add_done_callback(ended)
@@ -225,7 +227,7 @@ class PubsubSubscription(DriverSubscription):
                 self._fail(error)
                 return
             except MessagingError as error:
-                log.info("cannot look whether the topic is still there: %s", error)
+                log.info("%s: cannot look whether the topic is still there: %s", self._path, error)
 
     async def _keep(self) -> None:
         """Extend leases, for as long as the receiver is open."""
@@ -238,7 +240,7 @@ class PubsubSubscription(DriverSubscription):
             self._expire(now)
             self._look_for_room()
             await self._extend()
-            if time.monotonic() > self._patience.until and self._holding.lies_idle():
+            if time.monotonic() > self._patience.until and self._holding.lies_idle(time.monotonic()):
                 await self._go_away()
 
     async def _extend(self) -> None:
@@ -253,7 +255,7 @@ class PubsubSubscription(DriverSubscription):
 
     async def _go_away(self) -> None:
         """Let others have what lies here, until somebody asks for it again."""
-        log.warning("nobody receives: what was read ahead is given back")
+        log.warning("%s: nobody receives: what was read ahead is given back", self._path)
         self._away = True
         await self._streams.finish(FINISH)
         if self._away:  # nobody has asked meanwhile

@@ -22,7 +22,8 @@ from traffic import Traffic, name_of
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300, func_only=True)]  # for machines with other work, too
 
 MESSAGES = 20_000
-ENOUGH = 8_000  # to find out what is broken
+ENOUGH = 8_000  # to find out what is broken ...
+LARGE = b"x" * 300  # ... if each is of so many bytes that there are chunks enough to be cut
 SENDERS = 4
 SESSION = 2.0  # seconds
 
@@ -41,11 +42,11 @@ def seed():
     return seed_of_run()
 
 
-async def traffic_in_storm(ports, seed, protocol, weather, messages=MESSAGES):
+async def traffic_in_storm(ports, seed, protocol, weather, messages=MESSAGES, filling=b""):
     """Send and receive in bad weather, settle all in calm; give what was done, and how often each is in the topic."""
     broker, advertised = ports
     url = f"kafka://{HOST}:{advertised}?group_protocol={protocol}&send_timeout=20"
-    traffic = Traffic(url, f"images-{uuid.uuid4().hex}", seed)
+    traffic = Traffic(url, f"images-{uuid.uuid4().hex}", seed, filling=filling)
     async with asyncio.timeout(240), Proxy(advertised, broker, seed) as proxy:
         async with connect(url) as bus:
             await bus.declare(traffic.topic, "workers", "auditors")
@@ -85,11 +86,11 @@ def sending_with(monkeypatch, **config):
 
 def test_messages_that_are_confirmed_before_the_broker_has_them_are_found_lost(ports, seed, monkeypatch):
     sending_with(monkeypatch, enable_idempotence=False, acks=0)
-    *_, verdict, _ = asyncio.run(traffic_in_storm(ports, seed, "consumer", Weather(cut=0.08), ENOUGH))
+    *_, verdict, _ = asyncio.run(traffic_in_storm(ports, seed, "consumer", Weather(cut=0.08), ENOUGH, LARGE))
     assert verdict.lost
 
 
 def test_messages_that_are_sent_again_by_themselves_are_found_copied(ports, seed, monkeypatch):
     sending_with(monkeypatch, enable_idempotence=False)
-    *_, copied = asyncio.run(traffic_in_storm(ports, seed, "consumer", Weather(half_closed=0.05), ENOUGH))
+    *_, copied = asyncio.run(traffic_in_storm(ports, seed, "consumer", Weather(half_closed=0.1), 12_000))
     assert copied
