@@ -49,7 +49,7 @@ class AccessError(MessagingError):
 
 
 class TooLargeError(MessagingError, ValueError):
-    """A message is over the size limit of the bus; nothing of the call was sent."""
+    """A message is over the size limit of the bus; nothing of the call was sent, unless a `SendError` says more."""
 
 
 class MissingExtraError(MessagingError, ImportError):

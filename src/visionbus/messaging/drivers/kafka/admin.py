@@ -66,7 +66,7 @@ class Admin:
         return found
 
     async def create(self, topic: str) -> bool:
-        """Create a topic unless it is there, and return whether this call did; afterwards brokers know of it."""
+        """Create a topic unless it is there, and return whether this call did; afterwards some broker knows of it."""
         new = NewTopic(
             topic,
             num_partitions=self._settings.partitions or -1,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-POLL = 0.05  # seconds at a time that the thread waits for records: as long as an ack may lie before it is committed
+POLL = 0.05  # seconds at a time that the thread waits for records, and acks for their commit
 STARVED = (0.5, 5.0)  # seconds without room after which all pause: doubled each time, as it throws away what was read
 MOST = 500  # records at a time
 DRAIN = 0.5  # seconds that a rebalance waits for what is handed out to be settled
@@ -35,8 +35,8 @@ AGAIN = 1.0  # seconds after a question to the brokers that failed
 class ConsumerThread(threading.Thread):
     """Reads, commits, joins and leaves the group; heartbeats are librdkafka's, and go on whatever happens here.
 
-    It calls `joined` when it is assigned partitions, `arrived` when there is something new for `fetch`, and `lost` with
-    the leases of partitions that were taken away; all in this thread.
+    It calls `joined` when it is assigned partitions or has failed, `arrived` when there is something new for `fetch`,
+    and `lost` with the leases of partitions that were taken away; all in this thread.
     """
 
     def __init__(

@@ -224,11 +224,11 @@ class _Send:
 
     def refuse(self, index: int, size: int) -> None:
         """Take it that a message is too large for the producer."""
-        self.report(index, None, None)
         cure = "raise rdkafka.queue.buffering.max.kbytes in the URL, or send less"
         self.failures[index] = TooLargeError(
             f"{self._doing} failed: {size:,} bytes are more than its queue holds: {cure}"
         )
+        self.report(index, None, None)
 
     def is_complete(self) -> bool:
         """Return whether the outcome of every message is known."""

@@ -19,9 +19,8 @@ SPREAD = 3.0  # seconds that a changed setting may take to come into force
 LOOK_AGAIN = 0.02  # seconds
 _TIMEOUT = "consumer.session.timeout.ms"
 _HEARTBEAT = "consumer.heartbeat.interval.ms"
-_ASSIGNMENT = (
-    "consumer.assignment.interval.ms"  # brokers from 4.3: receivers that come within it wait a heartbeat longer
-)
+# Of brokers from 4.3: receivers that come within it wait a heartbeat longer.
+_ASSIGNMENT = "consumer.assignment.interval.ms"
 
 
 async def classic(admin: Admin, wanted: float) -> float:

@@ -1,4 +1,4 @@
-"""`pubsub://`: Google Cloud Pub/Sub, by way of its official package's generated clients."""
+"""`pubsub://`: Google Cloud Pub/Sub, by gRPC calls of its own, with its official package's protobuf messages."""
 
 from importlib.util import find_spec
 

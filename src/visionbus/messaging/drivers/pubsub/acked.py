@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-REMEMBERED = 10_000  # at least, and at most twice as many
+REMEMBERED = 10_000  # at least, and about twice as many at most
 
 
 class AckedIds:

@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from visionbus.messaging.message import Message
 
 MAX_CALLS = 64  # requests on their way at once
-MAX_HELD = (
-    64 * 1024 * 1024
-)  # bytes queued or on their way, but for the last message's: more of them wait with their senders
+# Bytes queued or on their way, but for the last message's: more of them wait with their senders.
+MAX_HELD = 64 * 1024 * 1024
 AT_ONCE = 500  # messages made ready before the event loop gets a turn
 CALL = 10.0  # seconds for one request; the next try gets twice as long
 SHORTEST = 1.0  # seconds that a request gets at least, so that it may succeed: giving up may come that much later
