@@ -86,6 +86,13 @@ class Address:
             raise ValueError(f"{name}={value!r} in the {self.scheme} URL: give a whole number from {low} to {high}")
         return int(value)
 
+    def choice(self, name: str, *known: str) -> str | None:
+        """Return a parameter that is one of these, None if it is not given; `ValueError` for any other."""
+        value = self.parameters.get(name)
+        if value is not None and value not in known:
+            raise ValueError(f"{name}={value!r} in the {self.scheme} URL; known: {', '.join(known)}")
+        return value
+
 
 CANCELLED = 5.0  # seconds that messages wait for somebody to ask again when a receive was cancelled, at most
 

@@ -94,7 +94,9 @@ def test_servers_are_taken(host):
     assert parse(host=host).client()["bootstrap.servers"] == host
 
 
-@pytest.mark.parametrize("host", ["", "a,", ",a", "a b", "a:b", "a:", "PLAINTEXT:%2F%2Fa:1", "::1", "a:123456"])
+@pytest.mark.parametrize(
+    "host", ["host:0", "", "a,", ",a", "a b", "a:b", "a:", "PLAINTEXT:%2F%2Fa:1", "::1", "a:123456"]
+)
 def test_what_are_no_servers_is_refused_with_the_form(host):
     with pytest.raises(ValueError, match="kafka://host:9092,host2:9092"):
         parse(host=host)

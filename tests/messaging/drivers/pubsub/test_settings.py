@@ -92,6 +92,7 @@ def test_never_is_the_usual_expiration():
         ("linger=30", "must be less than send_timeout=30"),
         ("names=bare", "known: verbatim"),
         ("endpoint=https://x", "give a host"),
+        ("endpoint=host:99999", "give a host"),
         ("impersonate=me", "e-mail address of a service account"),
         (f"filter={'x' * 257}", "more than 256 bytes"),
     ],

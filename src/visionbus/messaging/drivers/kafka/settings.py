@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PARAMETERS", "PREFIX", "SECRETS", "KafkaSettings"]
 
+
 PREFIX = "rdkafka."  # of the URL parameters that are librdkafka settings
 PARAMETERS = SECURITY_PARAMETERS | {
     "group_protocol",
@@ -31,6 +32,7 @@ PARAMETERS = SECURITY_PARAMETERS | {
 
 TOGETHER = 0.001  # seconds: a send's messages are handed over meanwhile, then the producer sends them at once
 
+_PORTS = range(1, 65_536)
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+)(:[0-9]{1,5})?")
 _SECRET = re.compile(r"password|passphrase|secret|key\.pem$|^ssl_key$|token$")
 _RUNS_CODE = frozenset({"plugin.library.paths", "sasl.kerberos.kinit.cmd", "ssl.engine.id", "ssl.engine.location"})
@@ -117,9 +119,9 @@ class KafkaSettings:
             partitions=address.integer("partitions", 1, 100_000),  # librdkafka's limit
             replication_factor=address.integer("replication_factor", 1, 2**15 - 1),
             group_protocol=cast(
-                'Literal["consumer", "classic"]', _choice(given, "group_protocol", "consumer", "classic") or "consumer"
+                'Literal["consumer", "classic"]', address.choice("group_protocol", "consumer", "classic") or "consumer"
             ),
-            verbatim_names=_choice(given, "names", "verbatim") is not None,
+            verbatim_names=address.choice("names", "verbatim") is not None,
             send_timeout=address.seconds("send_timeout", 30.0, 0.002, 2_147_483),
             linger=address.seconds("linger", 0.0, 0.0, 900),
             prefetch_bytes=address.integer("prefetch_bytes", 1024, 2_097_151 * 1024) or 16 * 1024 * 1024,
@@ -240,16 +242,9 @@ def _allowed(setting: str) -> str:
 def _bootstrap(address: Address) -> str:
     servers = address.host.split(",")
     found = [_SERVER.fullmatch(server) for server in servers]
-    if not all(one and int((one[2] or ":9092")[1:]) <= 65_535 for one in found):
+    if not all(one and int((one[2] or ":9092")[1:]) in _PORTS for one in found):
         # The host is not repeated: what stands before the / of a misplaced password is taken for one.
         raise ValueError("the kafka URL names no servers: write kafka://host:9092 or kafka://host:9092,host2:9092")
     if address.path.strip("/"):
         raise ValueError("a kafka URL has no path: topics are named in the calls, parameters stand behind a ?")
     return ",".join(servers)
-
-
-def _choice(given: Mapping[str, str], name: str, *known: str) -> str | None:
-    value = given.get(name)
-    if value is not None and value not in known:
-        raise ValueError(f"{name}={value!r} in the kafka URL; known: {', '.join(known)}")
-    return value

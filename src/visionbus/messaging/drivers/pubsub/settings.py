@@ -71,7 +71,7 @@ class PubsubSettings:
             endpoint=_endpoint(given),
             credentials=_key_file(given),
             impersonate=_impersonated(given),
-            verbatim_names=_verbatim(given),
+            verbatim_names=address.choice("names", "verbatim") is not None,
             streams=address.integer("streams", 1, 64) or 8,
             prefetch_bytes=address.integer("prefetch_bytes", 1024, 2**40) or 16 * 1024 * 1024,
             send_timeout=address.seconds("send_timeout", 30.0, 0.1, 86_400),
@@ -117,10 +117,15 @@ def _emulator() -> str | None:
     host = os.environ.get(EMULATOR)
     if host:
         found = _HOST.fullmatch(host)
-        if not found or int((found[2] or ":1")[1:]) not in range(1, 65_536):
+        if not found or not _port_is_one(found):
             shown = "..." if "@" in host else repr(host)  # somebody may have put a secret there
             raise ValueError(f"{EMULATOR}={shown} in the environment is no address: write host:port, or unset it")
     return host or None
+
+
+def _port_is_one(found: re.Match[str]) -> bool:
+    """Return whether the port that `_HOST` found may be one; none is as good."""
+    return not found[2] or int(found[2][1:]) in range(1, 65_536)
 
 
 def _key_file(given: Mapping[str, str]) -> str | None:
@@ -133,7 +138,7 @@ def _key_file(given: Mapping[str, str]) -> str | None:
 def _endpoint(given: Mapping[str, str]) -> str:
     value = given.get("endpoint", ENDPOINT)
     found = _HOST.fullmatch(value)
-    if not found:
+    if not found or not _port_is_one(found):
         raise ValueError(
             f"endpoint={value!r} in the pubsub URL: give a host, as in endpoint=europe-west1-pubsub.googleapis.com"
         )
@@ -150,13 +155,6 @@ def _impersonated(given: Mapping[str, str]) -> tuple[str, ...]:
                 "before it those that pass it on, with commas between"
             )
     return accounts
-
-
-def _verbatim(given: Mapping[str, str]) -> bool:
-    value = given.get("names")
-    if value not in (None, "verbatim"):
-        raise ValueError(f"names={value!r} in the pubsub URL; known: verbatim")
-    return value is not None
 
 
 def _expiration(address: Address) -> float:
