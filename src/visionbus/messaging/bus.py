@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from visionbus.messaging.driver import Address, load_driver
-from visionbus.messaging.errors import ClosedError, NotFoundError, TooLargeError
+from visionbus.messaging.errors import ClosedError, MessagingError, NotFoundError, TooLargeError
 from visionbus.messaging.message import Message
 from visionbus.messaging.names import DEAD_LETTERS, check_subscription, dead_letter_topic, topic_fault
 from visionbus.messaging.retry import Retry
@@ -35,7 +38,7 @@ def connect(url: str = DEFAULT_URL) -> Bus:
 
 
 def _size_limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
+    if not (re.fullmatch("[0-9]{1,13}", text) and int(text) > 0):
         raise ValueError(f"max_message_bytes={text!r} in the bus URL; it must be a whole number of bytes, at least 1")
     return int(text)
 
@@ -51,6 +54,8 @@ class Bus:
         self.max_message_bytes = max_message_bytes
         self._driver = driver
         self._subscriptions: set[Subscription] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = os.getpid()
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -135,6 +140,11 @@ class Bus:
     def _check_open(self) -> None:
         if self._closed:
             raise ClosedError("the bus is closed: connect again")
+        with suppress(RuntimeError):  # where none runs, nothing is begun yet
+            running = asyncio.get_running_loop()
+            self._loop = self._loop or running
+            if self._loop is not running and self._process == os.getpid():  # of forks, drivers say more
+                raise MessagingError("this bus belongs to another event loop: connect in each, or use connect_blocking")
 
     def _check_messages(self, messages: Sequence[Message]) -> None:
         for index, message in enumerate(messages):

@@ -40,7 +40,8 @@ class Address:
     @classmethod
     def parse(cls, url: str) -> Address:
         """Parse a URL; `ValueError` for one with a secret, a fragment or a parameter given twice."""
-        shown = url.partition("?")[0]  # errors do not repeat the query: somebody may have put a secret there
+        # errors repeat neither the query nor what has an @: somebody may have put a secret there
+        shown = "..." if "@" in unquote(url) else url.partition("?")[0]
         scheme, separator, rest = url.partition("://")
         if not (scheme and separator):
             raise ValueError(f"{shown!r} is not a bus URL: begin with a scheme, as in sqlite:///visionbus.db")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MAX_IN_FLIGHT = 10_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class FlowControl:
@@ -37,8 +39,11 @@ class FlowControl:
             raise ValueError(f"ack_deadline is {self.ack_deadline}; it must be 1 to 600 seconds")
         if not self.max_lease > 0:
             raise ValueError(f"max_lease is {self.max_lease}; it must be more than 0 seconds")
-        if self.max_in_flight < 1:
-            raise ValueError(f"max_in_flight is {self.max_in_flight}; it must be at least 1")
+        whole = isinstance(self.max_in_flight, int)
+        if not (whole and 1 <= self.max_in_flight <= MAX_IN_FLIGHT):
+            raise ValueError(
+                f"max_in_flight is {self.max_in_flight}; it must be a whole number, 1 to {MAX_IN_FLIGHT:,}"
+            )
 
 
 class Subscription:

@@ -24,6 +24,7 @@ TRIES = 3  # to read what is committed
 ANSWER = 10.0  # seconds for each
 PAUSE = 1.0  # seconds between them
 LEAVE = 60.0  # seconds that leaving waits for the end of a rebalance, which may wait for a dead member's session
+TOO_LARGE = "OFFSET_METADATA_TOO_LARGE"
 REBALANCING = ("ILLEGAL_GENERATION", "REBALANCE_IN_PROGRESS", "STALE_MEMBER_EPOCH")
 
 
@@ -76,7 +77,7 @@ class Commits:
         failed = (
             {tracker.number for tracker, _ in commits} if error else {one.partition for one in partitions if one.error}
         )
-        _note(commits, failed)
+        _note(commits, failed, partitions)
         self._next_at = time.monotonic() + (AGAIN if failed else GATHER)
         if failed:
             reason = error or next(one.error for one in partitions if one.error)
@@ -91,6 +92,8 @@ class Commits:
         """
         give_up = time.monotonic() + LEAVE
         while reason := self._try(client, commits()):
+            if reason == TOO_LARGE and time.monotonic() < give_up:
+                continue
             if reason not in REBALANCING or time.monotonic() > give_up:
                 log.warning("what was acked last on %s may come again: %s", self._topic, reason)
                 return
@@ -112,7 +115,7 @@ class Commits:
         except KafkaException as error:
             return str(error.args[0].name())
         failed = {one.partition: one.error.name() for one in answers if one.error}
-        _note(commits, failed)
+        _note(commits, failed, answers)
         return next(iter(failed.values()), "")
 
     def _offsets(self, commits: list[tuple[Tracker, Commit]]) -> list[TopicPartition]:
@@ -121,7 +124,11 @@ class Commits:
         ]
 
 
-def _note(commits: list[tuple[Tracker, Commit]], failed: Collection[int]) -> None:
+def _note(commits: list[tuple[Tracker, Commit]], failed: Collection[int], answers: Sequence[TopicPartition]) -> None:
+    too_large = {one.partition for one in answers if one.error and one.error.name() == TOO_LARGE}
     for tracker, commit in commits:
-        if tracker.number not in failed:
+        if tracker.number in too_large:
+            log.warning("the broker takes less metadata than %d characters with a commit", len(commit.metadata))
+            tracker.refused()
+        elif tracker.number not in failed:
             tracker.committed(commit)

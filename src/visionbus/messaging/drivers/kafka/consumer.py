@@ -61,10 +61,17 @@ class ConsumerThread(threading.Thread):
         self._lost = lost
         self._joined = joined
         self.away = False  # left the group for now
+        self._is_abandoned = False
         self._paused: set[int] = set()
         self._full_since = float("inf")
         self._starved_after = STARVED[0]
         self._starving = False  # paused for want of room
+
+    def abandon(self, failure: MessagingError) -> None:
+        """Have the thread leave and end without a commit, as its topic is another by now; from any thread."""
+        self.failure = failure
+        self._is_abandoned = True
+        self.stop()
 
     def stop(self) -> None:
         """Have the thread commit, leave and end; from any thread."""
@@ -105,7 +112,7 @@ class ConsumerThread(threading.Thread):
             self._read(client, max(room, 1))
         else:
             self._wait_for_room()
-        if not self.away:
+        if not (self.away or self._is_abandoned):
             self._commits.send(client)
 
     def _should_be_away(self) -> bool:
@@ -205,7 +212,8 @@ class ConsumerThread(threading.Thread):
         try:
             if not self._is_broken:
                 self._pause(client, everything=True)
-                self._commits.finish(client)
+                if not self._is_abandoned:
+                    self._commits.finish(client)
                 if self._configuration["group.protocol"] == "classic":
                     self._wait_to_be_heard(client)
         except KafkaException as error:
@@ -250,7 +258,7 @@ class ConsumerThread(threading.Thread):
         stands_still = time.monotonic() > self.alive_until
         self._holding.drain(numbers, 0.0 if stands_still else DRAIN)
         with self._holding.changed:  # no ack comes in between
-            commits = self._holding.commits(numbers)
+            commits = [] if self._is_abandoned else self._holding.commits(numbers)
             self._give_up(numbers)
         self._commits.send_and_wait(client, lambda: commits)
         client.incremental_unassign(partitions)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from typing import TYPE_CHECKING
 
 from visionbus.messaging.driver import Address, Driver
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from visionbus.messaging.message import Message
 
 log = logging.getLogger(__name__)
+
+TAKEN = 20.0  # seconds until receivers of a topic that was deleted have noticed that, and left
+LOOK_AGAIN = 0.5  # seconds
 
 
 class KafkaDriver(Driver):
@@ -52,13 +56,28 @@ class KafkaDriver(Driver):
             log.warning("topic %r has %d partitions: ?partitions= is for new ones", topic, len(partitions))
         for name in subscriptions:
             group = self._group(topic, name)
-            # The ends before the look at what is committed: in the other order, what another declaration made, and a
-            # sender sent in between, would be passed over.
-            ends = dict.fromkeys(partitions, 0) if created else await self._admin.ends(topic, partitions)
-            committed = await self._groups.committed(group, topic, partitions)
-            if missing := {number: end for number, end in ends.items() if number not in committed}:
-                await self._groups.begin(group, topic, missing)
+            give_up = time.monotonic() + TAKEN
+            while not await self._begun(group, topic, partitions, created=created):
+                if time.monotonic() > give_up:
+                    raise UnavailableError(
+                        f"declaring the subscription {name!r} of {topic!r} failed: its group {group!r} has receivers "
+                        "of another topic, or of a deleted one of that name: close them, and declare it again"
+                    )
+                await asyncio.sleep(LOOK_AGAIN)
         self._seen.add(topic)
+
+    async def _begun(self, group: str, topic: str, partitions: list[int], *, created: bool) -> bool:
+        """Have a group begin, unless it has begun; return whether it has.
+
+        Partitions that were added later have no commit, and begin at their beginning: only where nothing is committed
+        do all begin at their ends.
+        """
+        # The ends before the look at what is committed: in the other order, what another declaration made, and a
+        # sender sent in between, would be passed over.
+        ends = dict.fromkeys(partitions, 0) if created else await self._admin.ends(topic, partitions)
+        return bool(await self._groups.committed(group, topic, partitions)) or await self._groups.begin(
+            group, topic, ends
+        )
 
     async def send(self, topic: str, messages: Sequence[Message]) -> list[str]:
         check_process(self._process)

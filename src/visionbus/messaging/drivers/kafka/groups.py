@@ -6,7 +6,6 @@ when that takes too long or a connection breaks, and be waited for in vain (2.16
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from dataclasses import replace
@@ -17,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from visionbus.messaging.drivers.kafka.errors import Connection, translated
 from visionbus.messaging.drivers.kafka.questions import PATIENCE, patiently
+from visionbus.messaging.drivers.kafka.threads import in_thread
 from visionbus.messaging.errors import ClosedError
 
 if TYPE_CHECKING:
@@ -50,11 +50,12 @@ class Groups:
         answers = await self._ask(group, partial(_committed, asked, self._closed), f"looking up the group {group!r}")
         return {one.partition: one.offset for one in answers if one.offset >= 0}
 
-    async def begin(self, group: str, topic: str, offsets: Mapping[int, int]) -> None:
-        """Commit first offsets for a group; if it has members, it is theirs to do so."""
+    async def begin(self, group: str, topic: str, offsets: Mapping[int, int]) -> bool:
+        """Commit first offsets for a group; return False if it has members, whose right alone that is then."""
         asked = [TopicPartition(topic, number, offset) for number, offset in offsets.items()]
         question = partial(_commit, asked, self._closed)
-        await self._ask(group, question, f"declaring the group {group!r}", but="UNKNOWN_MEMBER_ID")
+        answers = await self._ask(group, question, f"declaring the group {group!r}", but="UNKNOWN_MEMBER_ID")
+        return not any(one.error for one in answers)
 
     async def _ask(
         self, group: str, question: Callable[[dict[str, Any]], Answer], doing: str, *, but: str = ""
@@ -66,7 +67,7 @@ class Groups:
                 "socket.timeout.ms": round(ANSWER * 1000),
             }
             try:
-                answer = await asyncio.to_thread(question, configuration)
+                answer = await in_thread(question, configuration)
             except KafkaException as error:
                 if self._closed.is_set():
                     raise ClosedError(f"{doing} ended: the bus was closed") from error

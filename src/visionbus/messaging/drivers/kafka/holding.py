@@ -26,7 +26,7 @@ Tracker = OffsetTracker[Delivery]
 # collector more than all else that is done for a message.
 _OFFSET = (1 << 64) - 1
 _HAND_OUT = 64  # bits to the left
-_EPOCH = 80
+_EPOCH = 96
 
 
 class Holding:
@@ -226,7 +226,7 @@ class Holding:
 
     def _renew(self, tracker: Tracker, offset: int, one: Delivery, attempt: int) -> Delivery:
         """Replace what is unsettled by its next hand-out; the lease of this one has no effect any more."""
-        number = (cast("int", one.lease) >> _HAND_OUT) + 1 & 0xFFFF
+        number = (cast("int", one.lease) >> _HAND_OUT) + 1 & 0xFFFFFFFF
         lease = tracker.epoch << _EPOCH | number << _HAND_OUT | offset
         again = delivery(one.message, one.id, one.published, attempt, lease)
         tracker.unsettled[offset] = again

@@ -14,6 +14,7 @@ from confluent_kafka import Producer as Client
 
 from visionbus.messaging.drivers.kafka.errors import translated
 from visionbus.messaging.drivers.kafka.records import headers_of, key_of
+from visionbus.messaging.drivers.kafka.threads import in_thread
 from visionbus.messaging.errors import ClosedError, TooLargeError, UnavailableError, send_error
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Producer:
                 self._closed = True
                 self._work.notify()
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+            await in_thread(self._thread.join)
             self._client = None
 
     async def _attempt(self, topic: str, messages: Sequence[Message]) -> tuple[list[str], dict[int, MessagingError]]:
@@ -127,7 +128,7 @@ class Producer:
                 raise ClosedError("the bus is closed: connect again")
             if self._client is None:
                 self._loop = asyncio.get_running_loop()
-                client = await asyncio.to_thread(_client, self._settings.producer())
+                client = await in_thread(_client, self._settings.producer())
                 self._thread = threading.Thread(target=self._serve, args=(client,), name="kafka-producer", daemon=True)
                 self._thread.start()
                 self._client = client

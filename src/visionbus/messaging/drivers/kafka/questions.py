@@ -10,6 +10,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from visionbus.messaging.drivers.kafka.errors import Connection, cause, translated
+from visionbus.messaging.drivers.kafka.threads import in_thread
 from visionbus.messaging.errors import AccessError, ClosedError, MessagingError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Questions:
             if self._client is not None:
                 client, self._client = self._client, None
                 self._listening.cancel()
-                await asyncio.to_thread(client.__exit__, None, None, None)
+                await in_thread(client.__exit__, None, None, None)
 
     async def _connected(self) -> AdminClient:
         async with self._connecting:
@@ -83,7 +84,7 @@ class Questions:
                 raise ClosedError("the bus is closed: connect again")
             if self._client is None:
                 configuration = self._settings.client() | {"error_cb": self._connection.error_cb}
-                self._client = await asyncio.to_thread(AdminClient, configuration)  # a first token may take a second
+                self._client = await in_thread(AdminClient, configuration)  # a first token may take a second
                 self._listen()
         return self._client
 

@@ -63,7 +63,7 @@ def _odd_headers_of(attributes: Mapping[str, str]) -> Headers:
         else:
             headers[_header(name)] = value.encode("utf-8", "surrogateescape")
     if uncarried:
-        headers[UNCARRIED] = json.dumps(uncarried).encode()
+        headers[UNCARRIED] = json.dumps(uncarried, ensure_ascii=False).encode("utf-8", "surrogateescape")
     return headers
 
 

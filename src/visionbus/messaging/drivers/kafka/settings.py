@@ -35,6 +35,7 @@ TOGETHER = 0.001  # seconds: a send's messages are handed over meanwhile, then t
 _PORTS = range(1, 65_536)
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+)(:[0-9]{1,5})?")
 _SECRET = re.compile(r"password|passphrase|secret|key\.pem$|^ssl_key$|token$")
+_NO_SETTING = re.compile(r"_cb$|^(logger|on_delivery|default\.topic\.config)$|^test\.")  # of tests, or the client's own
 _RUNS_CODE = frozenset({"plugin.library.paths", "sasl.kerberos.kinit.cmd", "ssl.engine.id", "ssl.engine.location"})
 _CONSUMERS = ("check.crcs", "coordinator.", "fetch.", "group.", "max.partition.fetch.", "queued.")
 _PRODUCERS = (
@@ -145,6 +146,8 @@ class KafkaSettings:
             Consumer(_unconnected(self.consumer("visionbus", 45.0))).close()
         except KafkaException as error:
             raise ValueError(f"librdkafka does not take what the kafka URL says: {error.args[0].str()}") from None
+        except (AttributeError, TypeError, ValueError) as error:  # as the client library says it
+            raise ValueError(f"confluent-kafka does not take what the kafka URL says: {error}") from None
 
     def client(self) -> dict[str, Any]:
         """Return the configuration of an admin client, which those of producer and consumer contain.
@@ -225,7 +228,7 @@ def _unconnected(configuration: dict[str, Any]) -> dict[str, Any]:
 def _allowed(setting: str) -> str:
     """Return the name of a librdkafka setting that a URL may set; `ValueError` for others."""
     parameter = f"{PREFIX}{setting}"
-    if not re.fullmatch(r"[a-z0-9._]+", setting):
+    if not re.fullmatch(r"[a-z0-9._]+", setting) or _NO_SETTING.search(setting):
         raise ValueError(f"{parameter!r} in the kafka URL names no librdkafka setting: they are lower case with dots")
     if _SECRET.search(setting):
         cure = SECRETS.get(setting.replace(".", "_"), "keep it in a file, where librdkafka has a setting for that")

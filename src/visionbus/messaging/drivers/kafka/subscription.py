@@ -13,6 +13,7 @@ from visionbus.messaging.driver import DriverSubscription, Patience
 from visionbus.messaging.drivers.kafka.consumer import ConsumerThread
 from visionbus.messaging.drivers.kafka.errors import check_process
 from visionbus.messaging.drivers.kafka.holding import Holding
+from visionbus.messaging.drivers.kafka.threads import in_thread
 from visionbus.messaging.errors import MessagingError, NotFoundError
 
 if TYPE_CHECKING:
@@ -147,9 +148,11 @@ class KafkaSubscription(DriverSubscription):
         """Look whether the topic is still there; return whether that is known now."""
         try:
             if not await self._is_there():
-                self._thread.failure = NotFoundError(
-                    f"topic {self._topic!r} was deleted under its receiver: declare it and subscribe again; "
-                    "what was sent meanwhile to a new one of that name may have been passed over"
+                self._thread.abandon(
+                    NotFoundError(
+                        f"topic {self._topic!r} was deleted under its receiver: declare it and subscribe again; "
+                        "what was sent meanwhile to a new one of that name may have been passed over"
+                    )
                 )
         except MessagingError as error:
             log.info("cannot look whether %s is still there: %s", self._topic, error)
@@ -178,7 +181,7 @@ class KafkaSubscription(DriverSubscription):
             self._looking.cancel()
         self._thread.alive_until = float("inf")
         self._thread.stop()
-        await asyncio.to_thread(self._thread.join, CLOSE)
+        await in_thread(self._thread.join, CLOSE)
         if self._thread.is_alive():
             log.warning(
                 "the brokers did not answer within %g s: leaving the group of %s to time out", CLOSE, self._topic

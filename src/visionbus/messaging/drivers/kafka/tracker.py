@@ -8,9 +8,9 @@ from typing import Generic, NamedTuple, TypeVar
 
 from visionbus.messaging.drivers.kafka.progress import MAX_METADATA, decode, encode
 
-MAX_UNSETTLED = 1400  # offsets: as many gaps as the metadata of a commit can tell
+MAX_UNSETTLED = 900  # offsets, and one read more: as many gaps as the metadata of a commit can tell
 MAX_SPAN = 100_000  # offsets between the first unsettled one and the last received one: more wait on the broker
-CROWDED = MAX_METADATA * 7 // 8  # characters of metadata beyond which a partition waits for its gaps to close
+CROWDED = 7 / 8  # of the metadata that there may be: beyond that a partition waits for its gaps to close
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class OffsetTracker(Generic[T]):
     deletes it there. It does no I/O and no locking.
     """
 
-    __slots__ = ("_ahead", "_committed", "_next", "crowded", "epoch", "number", "unsettled")
+    __slots__ = ("_ahead", "_committed", "_most", "_next", "crowded", "epoch", "number", "unsettled")
 
     def __init__(self, number: int, offset: int | None = None, metadata: str | None = None, epoch: int = 0) -> None:
         """Begin where the group's last commit stands; `offset` is None if there is none.
@@ -41,6 +41,7 @@ class OffsetTracker(Generic[T]):
         self.epoch = epoch
         self.unsettled: dict[int, T] = {}
         self.crowded = False  # the last commit could hardly say, or could not say, all that is acked
+        self._most = MAX_METADATA  # characters
         self._next = offset  # the offset after the last received one; None: nothing received, nothing committed
         self._ahead = deque(decode(offset, metadata) if offset is not None else ())  # acked by others before us
         self._committed = Commit(offset, metadata or "") if offset is not None else None
@@ -88,6 +89,10 @@ class OffsetTracker(Generic[T]):
         """Note that the broker confirmed a commit."""
         self._committed = commit
 
+    def refused(self) -> None:
+        """Note that the broker takes less metadata: from now on half as much is committed."""
+        self._most //= 2
+
     def _commit(self) -> Commit | None:
         if self._next is None:
             return None
@@ -101,9 +106,9 @@ class OffsetTracker(Generic[T]):
                 base = end
             else:
                 ranges.append((start, end))
-        metadata, kept = encode(base, ranges)
+        metadata, kept = encode(base, ranges, self._most)
         # with a hysteresis: a little below the limit, new gaps would open as fast as old ones close
-        limit = CROWDED // 2 if self.crowded else CROWDED
+        limit = self._most * (CROWDED / 2 if self.crowded else CROWDED)
         self.crowded = bool(unsettled) and (kept < len(ranges) or len(metadata) > limit)
         return Commit(base, metadata)
 

@@ -128,11 +128,25 @@ class Holding:
             self._ready_bytes -= sum(len(one.message.data) for one in taken)
         return taken
 
+    def _renew(self, lease: int, attempts: int) -> Delivery:
+        """Replace what is held by its next hand-out; the lease of this one has no effect any more."""
+        one = self._deliveries.pop(lease)
+        fresh = self._next_lease
+        self._next_lease += 1
+        again = delivery(one.message, one.id, one.published, one.attempt + attempts, fresh)
+        self._deliveries[fresh] = again
+        self._leases[one.id] = fresh
+        self._ack_ids[fresh] = self._ack_ids.pop(lease)
+        self._ends[fresh] = self._ends.pop(lease)
+        return again
+
+    def _make_ready(self, one: Delivery) -> None:
+        self._ready.appendleft(one)
+        self._ready_bytes += len(one.message.data)
+
     def _make_due_ready(self, now: float) -> None:
         while self._delayed and self._delayed[0][0] <= now:
-            again = heapq.heappop(self._delayed)[2]
-            self._ready.appendleft(again)
-            self._ready_bytes += len(again.message.data)
+            self._make_ready(heapq.heappop(self._delayed)[2])
 
     def settle(self, leases: Iterable[Hashable]) -> list[str]:
         """Settle for good; return the ack ids to ack."""
@@ -147,24 +161,15 @@ class Holding:
     def postpone(self, leases: Iterable[Hashable], due: float) -> None:
         """Count an attempt, and hand out again from then on; the lease of this hand-out has no effect any more."""
         for lease in cast("Iterable[int]", leases):
-            one = self._deliveries.pop(lease, None)
-            if one is None:
-                continue
-            fresh = self._next_lease
-            self._next_lease += 1
-            again = delivery(one.message, one.id, one.published, one.attempt + 1, fresh)
-            self._deliveries[fresh] = again
-            self._leases[one.id] = fresh
-            self._ack_ids[fresh] = self._ack_ids.pop(lease)
-            self._ends[fresh] = self._ends.pop(lease)
-            heapq.heappush(self._delayed, (due, fresh, again))
+            if lease in self._deliveries:
+                again = self._renew(lease, 1)
+                heapq.heappush(self._delayed, (due, cast("int", again.lease), again))
 
-    def withdraw(self, leases: Iterable[Hashable]) -> list[str]:
-        """Hold these no more, nor what is ready of the same keys, which comes behind them; return their ack ids."""
-        given = [one for lease in leases if (one := self._deliveries.get(cast("int", lease)))]
-        keys = {one.message.key for one in given if one.message.key}
-        behind = [one for one in self._ready if one.message.key in keys] if keys else []
-        return self._drop(dict.fromkeys(cast("int", one.lease) for one in (*given, *behind)))
+    def put_back(self, leases: Iterable[Hashable]) -> None:
+        """Make ready again what was handed out last, without counting an attempt, ahead of what is behind it."""
+        given = [self._renew(lease, 0) for lease in cast("Iterable[int]", leases) if lease in self._deliveries]
+        for one in reversed(given):
+            self._make_ready(one)
 
     def withdraw_ready(self) -> list[str]:
         """Hold no more what is ready; return the ack ids."""

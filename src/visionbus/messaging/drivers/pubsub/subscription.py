@@ -143,11 +143,12 @@ class PubsubSubscription(DriverSubscription):
         self._changed.set()
 
     async def release(self, leases: Collection[Hashable]) -> None:
-        self._expire(time.monotonic())
-        self._acks.give_back(self._holding.withdraw(leases))
-        self._look_for_room()
-        if self._patience.until < float("inf"):  # nobody asks: what the broker brings again would lie here
-            self._patience.shorten(GIVEN_BACK, time.monotonic())
+        now = time.monotonic()
+        self._expire(now)
+        self._holding.put_back(leases)
+        self._changed.set()
+        if self._patience.until < float("inf"):  # nobody asks
+            self._patience.shorten(GIVEN_BACK, now)
             asyncio.get_running_loop().call_later(GIVEN_BACK, self._hurry.set)
 
     async def close(self) -> None:
