@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from dataclasses import dataclass
 
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
@@ -122,11 +123,35 @@ def test_commit_that_fails_as_a_whole_is_made_again_whatever_partitions_are_name
     assert not holding.commits()
 
 
+def test_broker_that_takes_less_metadata_is_told_less():
+    holding = Holding(1000)
+    holding.assign(0, 0, "")
+    holding.add([Record(offset) for offset in range(400)])
+    holding.settle([one.lease for one in holding.take(400) if int(one.id[2:]) % 2])
+    client = TakesCommits(metadata=100)
+    Commits("images", holding).send_and_wait(client, holding.commits)
+    assert 25 < len(client.committed[0].metadata) <= 100
+    assert not holding.commits()
+
+
 class TakesCommits:
-    """A client whose broker takes every commit."""
+    """A client whose broker takes every commit that has so many characters of metadata, at most."""
+
+    def __init__(self, metadata=4096):
+        self._metadata = metadata
+        self.committed = []
 
     def commit(self, *, offsets, asynchronous):
+        if any(len(one.metadata) > self._metadata for one in offsets):
+            return [Refused(one.partition) for one in offsets]
+        self.committed = offsets
         return None if asynchronous else offsets
+
+
+@dataclass
+class Refused:
+    partition: int
+    error: KafkaError = KafkaError(KafkaError.OFFSET_METADATA_TOO_LARGE)  # noqa: RUF009 (never changed)
 
 
 class Gone:

@@ -3,12 +3,13 @@
 import asyncio
 import subprocess
 import sys
+import threading
 
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 
 from visionbus.messaging import Message, MessagingError, NotFoundError, UnavailableError, connect
-from visionbus.messaging.drivers.kafka import subscription
+from visionbus.messaging.drivers.kafka import driver, subscription
 from visionbus.messaging.drivers.kafka.driver import KafkaDriver
 from visionbus.messaging.drivers.kafka.settings import KafkaSettings
 
@@ -67,6 +68,78 @@ def test_partitions_of_an_existing_topic_stay_which_is_told(kafka, foreign, topi
     asyncio.run(declare(f"{kafka.url}?partitions=7", topic, "workers"))
     assert foreign.partitions(topic) == [0, 1]
     assert "has 2 partitions" in caplog.text
+
+
+def test_declaring_again_after_partitions_were_added_passes_nothing_over(kafka, foreign, topic):
+    messages = [Message(b"%d" % number, f"key-{number}") for number in range(100)]
+
+    async def use():
+        async with connect(kafka.url + "?partitions=1") as bus:
+            await bus.declare(topic, "workers")
+        foreign.grow(topic, 4)
+        async with connect(kafka.url) as bus:
+            await bus.send(topic, *messages)
+            await bus.declare(topic, "workers")
+        return await drain(kafka.url, topic, timeout=5.0)
+
+    assert sorted(asyncio.run(use())) == sorted(message.data for message in messages)
+
+
+@pytest.mark.parametrize("protocol", ["", CLASSIC])
+def test_topic_made_anew_is_declared_once_receivers_of_the_deleted_one_have_left(
+    kafka, foreign, topic, protocol, monkeypatch
+):
+    monkeypatch.setattr(subscription, "LOOK", 2.0)
+    monkeypatch.setattr(subscription, "LOOK_AGAIN", 0.2)
+    url = kafka.url + protocol
+
+    async def use():
+        async with connect(url) as bus, connect(url) as other:
+            await bus.declare(topic, "workers")
+            async with bus.subscribe(topic, "workers") as receiver:
+                foreign.delete(topic)
+                while topic in foreign.topics():  # noqa: ASYNC110 (nobody tells)
+                    await asyncio.sleep(0.05)
+                waiting = asyncio.create_task(receiver.receive())
+                await other.declare(topic, "workers")
+                await other.send(topic, *(Message(b"%d" % number, f"key-{number}") for number in range(50)))
+                with pytest.raises(NotFoundError, match="deleted under its receiver"):
+                    await waiting
+            return await drain(url, topic, timeout=5.0)
+
+    assert sorted(asyncio.run(use())) == sorted(b"%d" % number for number in range(50))
+
+
+def test_group_whose_receivers_are_of_another_topic_cannot_be_declared_for_a_second(kafka, topic, monkeypatch):
+    monkeypatch.setattr(driver, "TAKEN", 1.0)
+
+    async def use():
+        async with connect(f"{kafka.url}?names=verbatim") as bus:
+            await bus.declare(f"{topic}.a", topic)
+            async with bus.subscribe(f"{topic}.a", topic):
+                with pytest.raises(UnavailableError, match="receivers of another topic"):
+                    await bus.declare(f"{topic}.b", topic)
+
+    asyncio.run(use())
+
+
+def test_closing_waits_for_no_work_that_the_program_has_in_threads(kafka, topic):
+    async def use():
+        done = threading.Event()
+        async with connect(kafka.url) as bus:
+            await bus.declare(topic, "workers")
+            async with bus.subscribe(topic, "workers"):
+                work = [asyncio.create_task(asyncio.to_thread(done.wait)) for _ in range(100)]
+                await asyncio.sleep(0.1)
+            await bus.send(topic, Message(b"data"))
+        done.set()
+        await asyncio.gather(*work)
+
+    async def in_time():
+        async with asyncio.timeout(60):
+            await use()
+
+    asyncio.run(in_time())
 
 
 @pytest.mark.parametrize(
