@@ -32,6 +32,7 @@ def test_check_says_one_fact_a_line_and_names_the_sheets(run, photos):
         "train 24 images: cats 12, dogs 12",
         "validation 6 images: cats 3, dogs 3",
         "note: 1 images are kept out of validation and test, since they leak",
+        "note: 2 images contradict each other, the same pixels under two labels: remove the wrong ones",
         "skipped train/cats/broken name.png: the file is empty: use an image file",
         (
             "same pixels in different splits and labels: "

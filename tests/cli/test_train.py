@@ -100,7 +100,7 @@ def test_each_option_is_heeded_and_an_old_model_replaced_where_that_is_asked_for
     assert (document["path"], document["name"]) == ("model.onnx", "light")
     assert document["version"] == OnnxModel(folder / "model.onnx").version
     assert document["provenance"]["command"] == (
-        "visionbus train data -o model.onnx --epochs 2 --seed 7 --repeats 2 --precision bf16"
+        "visionbus train data -o model.onnx --name light --epochs 2 --seed 7 --repeats 2 --precision bf16"
     )
     assert (document["provenance"]["recipe"]["epochs"], document["provenance"]["seed"]) == (2, 7)
     assert {path.name for path in folder.iterdir()} == {"data", "model.onnx", "model.md", "model.html"}

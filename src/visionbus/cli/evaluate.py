@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from visionbus.cli.errors import Failure
-from visionbus.cli.options import allow_broken_option, json_option, verbose_option
+from visionbus.cli.options import data_options, json_option, verbose_option
 from visionbus.cli.output import print_json
 
 if TYPE_CHECKING:
     from visionbus.vision import Evaluation
-    from visionbus.vision.datasets import Checks
+    from visionbus.vision.datasets import Checks, Columns
     from visionbus.vision.onnx import OnnxModel
 
 _SHIPPED = "fashion-mnist.onnx"
@@ -30,11 +30,17 @@ _SHIPPED = "fashion-mnist.onnx"
     help="Write a report, one HTML file; by default with the name of the model and .html.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the report where it exists.")
-@allow_broken_option
+@data_options
 @json_option
 @verbose_option
 def evaluate(
-    *, words: tuple[str, ...], report: str | None, overwrite: bool, allow_broken: float, as_json: bool
+    *,
+    words: tuple[str, ...],
+    report: str | None,
+    overwrite: bool,
+    columns: Columns,
+    checks: Checks,
+    as_json: bool,
 ) -> None:
     """Measure the model file MODEL, by default the shipped one, on DATA: accuracy, per-class figures, calibration.
 
@@ -50,7 +56,8 @@ def evaluate(
       visionbus evaluate photos.onnx ~/more-photos --report   writes photos.html
     """  # noqa: D301 (click reads \b)
     from visionbus import vision  # noqa: PLC0415 (--help does not wait for numpy)
-    from visionbus.vision.datasets import Checks, load_evaluation_data  # noqa: PLC0415 (the same)
+    from visionbus.vision.datasets import load_evaluation_data  # noqa: PLC0415 (the same)
+    from visionbus.vision.datasets.words import option_words  # noqa: PLC0415 (the same)
     from visionbus.vision.onnx import OnnxModel, default_model  # noqa: PLC0415 (the same)
 
     *model, data = words
@@ -59,11 +66,12 @@ def evaluate(
     if data.endswith(".onnx"):
         raise click.UsageError(f"no DATA to measure {data} on: name fashion-mnist, or a folder of images")
     page = _page(report, model[0] if model else _SHIPPED, overwrite=overwrite) if report is not None else None
-    loaded, checks = OnnxModel(Path(model[0]) if model else default_model()), Checks(allow_broken)
+    loaded = OnnxModel(Path(model[0]) if model else default_model())
     if page:
-        found = _write(page, loaded, data, checks, command=_command(words, page, checks))
+        command = shlex.join(["visionbus", "evaluate", *words, *option_words(columns, checks), "--report", str(page)])
+        found = _write(page, loaded, data, columns, checks, command=command)
     else:
-        found = vision.evaluate(loaded, load_evaluation_data(loaded, data, checks=checks))
+        found = vision.evaluate(loaded, load_evaluation_data(loaded, data, columns=columns, checks=checks))
     if as_json:
         written = {"report": str(page)} if page else {}
         print_json({**found.to_json(), "model": {"name": loaded.name, "version": loaded.version}, **written})
@@ -85,18 +93,12 @@ def _page(named: str, model: str, *, overwrite: bool) -> Path:
     return path
 
 
-def _command(words: tuple[str, ...], page: Path, checks: Checks) -> str:
-    """Return the command that writes the same report."""
-    broken = [] if checks == type(checks)() else ["--allow-broken", f"{checks.allow_broken:g}"]
-    return shlex.join(["visionbus", "evaluate", *words, *broken, "--report", str(page)])
-
-
-def _write(page: Path, model: OnnxModel, source: str, checks: Checks, *, command: str) -> Evaluation:
+def _write(page: Path, model: OnnxModel, source: str, columns: Columns, checks: Checks, *, command: str) -> Evaluation:
     """Measure the model and write the report."""
     from visionbus.vision.datasets import open_evaluation_data  # noqa: PLC0415 (--help does not wait for numpy)
     from visionbus.vision.report import Measured, write_report  # noqa: PLC0415 (the same)
 
-    data = open_evaluation_data(model, source, checks=checks)
+    data = open_evaluation_data(model, source, columns=columns, checks=checks)
     measured = Measured.by(model, data)
     write_report(page, model, data, measured, command=command)
     return measured.evaluation

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "allow_broken_option",
     "bus_option",
     "data_options",
     "json_option",
@@ -60,15 +59,6 @@ model_option = click.option(
     help="The model file.",
 )
 
-allow_broken_option = click.option(
-    "--allow-broken",
-    metavar="SHARE",
-    type=click.FloatRange(0, 1),
-    default=0.1,
-    show_default=True,
-    help="The share of DATA's files that may be broken.",
-)
-
 json_option = click.option(
     "--json",
     "as_json",
@@ -90,7 +80,14 @@ def data_options(command: Callable[..., None]) -> Callable[..., None]:
         show_default="the table's folder",
         help="The folder that the table's paths start from.",
     )
-    @allow_broken_option
+    @click.option(
+        "--allow-broken",
+        metavar="SHARE",
+        type=click.FloatRange(0, 1),
+        default=0.1,
+        show_default=True,
+        help="The share of DATA's files that may be broken.",
+    )
     @click.option("--keep-leaks", is_flag=True, help="Leave images that leak in validation and test.")
     @click.option("--outside", is_flag=True, help="Read files outside of DATA's folder, too, where links lead there.")
     @wraps(command)

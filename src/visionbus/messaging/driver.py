@@ -75,7 +75,7 @@ class Address:
         except ValueError:
             seconds = math.nan
         if not low <= seconds <= high:  # false for NaN
-            raise ValueError(f"{name}={value!r} in the {self.scheme} URL: give seconds from {low:g} to {high:g}")
+            raise ValueError(f"{name}={value!r} in the {self.scheme} URL: give seconds from {low:.10g} to {high:.10g}")
         return seconds
 
     def integer(self, name: str, low: int, high: int) -> int | None:

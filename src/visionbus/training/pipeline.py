@@ -221,9 +221,14 @@ def _planned(
     height, width, channels = plan.input.shape
     progress.say(
         f"{sum(map(len, opened.parts.values()))} images of {height} x {width} x {channels}, "
-        f"{len(plan.classes)} classes; {plan.recipe.epochs:g} epochs; {plan.precision}"
+        f"{len(plan.classes)} classes; {_epochs(plan)} epochs; {plan.precision}"
     )
     return plan
+
+
+def _epochs(plan: Plan) -> str:
+    """Return the epochs of each phase, as in 60 + 15."""
+    return " + ".join(f"{plan.recipe.epochs * phase.epochs:g}" for phase in plan.phases)
 
 
 def _facts(opened: TrainingData) -> Facts:

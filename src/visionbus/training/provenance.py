@@ -4,6 +4,7 @@ import platform
 import shlex
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from visionbus.training.plan import Options, Plan
 from visionbus.training.session import Outcome
 from visionbus.vision import Evaluation
 from visionbus.vision.datasets import Checks, Columns, TrainingData
+from visionbus.vision.datasets.words import option_words
 from visionbus.vision.processor import processor
 
 _LIBRARIES = ("visionbus", "torch", "lightning-fabric", "numpy", "pillow", "onnx")
@@ -72,16 +74,14 @@ def provenance(
     plan: Plan, data: str, output: Path, *, name: str, columns: Columns | None, checks: Checks | None
 ) -> dict[str, object]:
     """Return how a model was made: the command that makes it again, all settings, and the environment."""
+    columns = columns or Columns()
+    if columns.folder:  # a file names no path of the machine that made it
+        columns = replace(columns, folder=Path(columns.folder.name))
     command = ["visionbus", "train", data, "-o", output.name]
     if name != output.stem:
         command += ["--name", name]
     command += ["--epochs", f"{plan.recipe.epochs:.10g}", "--seed", str(plan.seed), "--repeats", str(plan.repeats)]
-    command += [
-        "--precision",
-        plan.precision,
-        *_other(plan.options),
-        *_opening(columns or Columns(), checks or Checks()),
-    ]
+    command += ["--precision", plan.precision, *_other(plan.options), *option_words(columns, checks or Checks())]
     settings = {
         key: value for key, value in plan.to_json().items() if key not in {"input", "classes", "phases", "options"}
     }
@@ -94,19 +94,6 @@ def _other(options: Options) -> list[str]:
     given = {flag: value for flag in flags if (value := getattr(options, flag)) != getattr(Options(), flag)}
     words = [word for flag, value in given.items() for word in (f"--{flag.replace('_', '-')}", str(value))]
     return words + {None: [], True: ["--refit"], False: ["--no-refit"]}[options.refit]
-
-
-def _opening(columns: Columns, checks: Checks) -> list[str]:
-    """Return the options of the command that say how the data is opened, where they are not the default."""
-    values = {
-        "--path-column": columns.path,
-        "--label-column": columns.label,
-        "--split-column": columns.split,
-        "--images": columns.folder.name if columns.folder else None,  # as of the data: no path of this machine
-        "--allow-broken": checks.allow_broken if checks.allow_broken != Checks.allow_broken else None,
-    }
-    words = [word for flag, value in values.items() if value is not None for word in (flag, str(value))]
-    return words + ["--keep-leaks"] * checks.keep_leaks + ["--outside"] * checks.outside
 
 
 def environment() -> dict[str, object]:

@@ -14,6 +14,7 @@ from visionbus.vision.datasets.holdout import Holdout
 from visionbus.vision.datasets.listing import Skipped
 from visionbus.vision.datasets.opened import TrainingData
 from visionbus.vision.datasets.opening import open_data
+from visionbus.vision.datasets.tables import Columns
 from visionbus.vision.errors import DatasetError
 from visionbus.vision.images import Input
 from visionbus.vision.model import Model
@@ -59,12 +60,15 @@ def read_folder(folder: Path, spec: Input | None = None, *, classes: Sequence[st
     return Folder(data.train, data.input, data.skipped)
 
 
-def load_evaluation_data(model: Model, source: Source, *, checks: Checks | None = None) -> Dataset:
+def load_evaluation_data(
+    model: Model, source: Source, *, columns: Columns | None = None, checks: Checks | None = None
+) -> Dataset:
     """Load labelled images to measure `model` on: the test split, or else the validation split, or else all images.
 
     Args:
         model: its input is what image files are fitted to, and its classes are those of the data set.
         source: what `open_data` takes. Files that cannot be read are logged.
+        columns: which columns of a table mean what.
         checks: what is let pass.
 
     Raises:
@@ -72,17 +76,19 @@ def load_evaluation_data(model: Model, source: Source, *, checks: Checks | None 
     """
     if source == FASHION_MNIST:
         return fashion_mnist("test")
-    data = open_evaluation_data(model, source, checks=checks)
+    data = open_evaluation_data(model, source, columns=columns, checks=checks)
     return data.parts[data.measuring]
 
 
-def open_evaluation_data(model: Model, source: Source, *, checks: Checks | None = None) -> TrainingData:
+def open_evaluation_data(
+    model: Model, source: Source, *, columns: Columns | None = None, checks: Checks | None = None
+) -> TrainingData:
     """Open data to measure `model` on with all that was found; `load_evaluation_data` returns its measuring split.
 
     Raises:
         DatasetError: as `open_data` does, and if there are classes that the model does not know.
     """
-    data = open_data(source, model.input, classes=model.classes, holdout=Holdout(0), checks=checks)
+    data = open_data(source, model.input, classes=model.classes, columns=columns, holdout=Holdout(0), checks=checks)
     for skipped in data.skipped:
         _log.warning("skipped %s: %s", skipped.name, skipped.reason)
     return data

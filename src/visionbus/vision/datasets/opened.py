@@ -10,6 +10,8 @@ from visionbus.vision.datasets.leaks import Digests, Leak, Place, find_leaks, ke
 from visionbus.vision.datasets.listing import PARTS, Part, Skipped
 from visionbus.vision.images import Input
 
+_NAMED = 5  # classes, in a note
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
@@ -80,11 +82,17 @@ def divided(data: TrainingData, parts: Mapping[Part, Split], *, keep_leaks: bool
     out = [] if keep_leaks else kept_out(leaks)
     notes = [f"{copies} images are copies within one split and class"] if copies else []
     notes += [f"{len(out)} images are kept out of validation and test, since they leak"] if out else []
+    contradicted = sum(len(leak.places) for leak, _ in leaks if leak.across_labels)
+    if contradicted:
+        notes += [
+            f"{contradicted} images contradict each other, the same pixels under two labels: remove the wrong ones"
+        ]
     left: dict[Part, Dataset] = {}
     start = 0
     for part, split in parts.items():
         left[part] = _without(split.dataset, [index - start for index in out], memory)
         start += len(split.dataset)
+    notes += [note for part, dataset in left.items() if part != "train" for note in _empty_classes(part, dataset)]
     return replace(
         data,
         train=left["train"],
@@ -93,6 +101,16 @@ def divided(data: TrainingData, parts: Mapping[Part, Split], *, keep_leaks: bool
         leaks=tuple(leak for leak, _ in leaks),
         notes=(*data.notes, *notes),
     )
+
+
+def _empty_classes(part: Part, dataset: Dataset) -> list[str]:
+    """Note the classes of which a split that measures has nothing."""
+    counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
+    empty = [name for name, count in zip(dataset.classes, counts.tolist(), strict=True) if not count]
+    if not empty:
+        return []
+    more = f" and {len(empty) - _NAMED} more" if len(empty) > _NAMED else ""
+    return [f"{part} has no image of {', '.join(empty[:_NAMED])}{more}: nothing is known of how well it is found"]
 
 
 def _places(parts: Mapping[Part, Split]) -> list[Place]:

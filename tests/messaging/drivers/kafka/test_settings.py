@@ -290,6 +290,7 @@ def test_settings_that_librdkafka_does_not_know_are_found_without_a_connection(t
 
 
 def test_repeated_line_is_passed_on_once(caplog):
+    caplog.set_level(logging.INFO, "visionbus")
     line = (logging.ERROR, "%s [%s] %s", "FAIL", "visionbus#producer-1")
     client = ClientLog()
     for milliseconds in range(10):
@@ -299,9 +300,11 @@ def test_repeated_line_is_passed_on_once(caplog):
         "Connection refused",
         "Disconnected",
     ]
+    assert {record.levelno for record in caplog.records} == {logging.INFO}  # of single connections, which come again
 
 
 def test_repeated_line_is_passed_on_again_after_a_while(caplog, monkeypatch):
+    caplog.set_level(logging.INFO, "visionbus")
     client = ClientLog()
     now = time.monotonic()
     for later in (0, 1, QUIET, QUIET + 1):

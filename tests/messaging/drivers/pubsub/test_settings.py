@@ -84,7 +84,7 @@ def test_never_is_the_usual_expiration():
     [
         ("streams=0", "a whole number from 1 to 64"),
         ("streams=many", "a whole number from 1 to 64"),
-        ("retention=60", "seconds from 600 to 2.6784e"),
+        ("retention=60", "seconds from 600 to 2678400"),
         ("retention=nan", "seconds from 600"),
         ("expiration=5", "seconds from 86400"),
         ("expiration=86400", "must be at least retention=604800"),

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from visionbus.messaging.drivers.kafka.commits import LEAVE, Commits
 from visionbus.messaging.drivers.kafka.errors import translated
+from visionbus.messaging.drivers.kafka.logs import ClientLog
 from visionbus.messaging.errors import AccessError, MessagingError, NotFoundError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class ConsumerThread(threading.Thread):
         self._arrived = arrived
         self._lost = lost
         self._joined = joined
+        self._log = ClientLog()
         self.away = False  # left the group for now
         self._is_abandoned = False
         self._paused: set[int] = set()
@@ -285,7 +287,8 @@ class ConsumerThread(threading.Thread):
         if error.fatal():
             self._end(problem)
         else:
-            log.info("%s", problem)
+            level = logging.WARNING if error.name() == "_ALL_BROKERS_DOWN" else logging.INFO
+            self._log.log(level, "%s", problem)
 
     def _end(self, problem: MessagingError) -> None:
         """Take what a client does not recover from.

@@ -11,13 +11,15 @@ log = logging.getLogger("visionbus.messaging.drivers.kafka")
 
 QUIET = 30.0  # seconds that a repeated line is left out
 _REMEMBERED = 100  # lines
+_IN_PASSING = ("FAIL", "GETPID")
 
 
 class ClientLog:
     """The `logger` of a librdkafka client.
 
     While all brokers are away librdkafka tries them again and again, and reports each failure as an error: of such
-    lines one in 30 seconds is passed on.
+    lines one in 30 seconds is passed on. What it says of single connections and of its producer's id, which it gets
+    over by itself or which is raised as an error, is told as information.
     """
 
     def __init__(self) -> None:
@@ -26,6 +28,8 @@ class ClientLog:
 
     def log(self, level: int, message: str, *arguments: object) -> None:
         """Take a line; from any thread that polls a client."""
+        if arguments and arguments[0] in _IN_PASSING:
+            level = min(level, logging.INFO)
         if not log.isEnabledFor(level):
             return
         if level > logging.DEBUG and self._repeated(message % arguments):

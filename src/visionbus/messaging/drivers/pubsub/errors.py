@@ -50,6 +50,7 @@ _CURES: dict[type[MessagingError], str] = {
 }
 
 
+_UNKNOWN_CALLER = "check the credentials, or PUBSUB_EMULATOR_HOST where an emulator is meant"
 _QUOTA = "a quota of the project is used up: send and receive more slowly, or have the quota raised"
 
 
@@ -99,5 +100,6 @@ def translated(error: BaseException, doing: str) -> MessagingError:
     said = (error.details() if isinstance(error, RpcError) else str(error)) or code.value[1]
     if code is StatusCode.INVALID_ARGUMENT and ("too large" in said or "exceed" in said):
         cls = TooLargeError
-    cure = _QUOTA if code is StatusCode.RESOURCE_EXHAUSTED else _CURES.get(cls)
+    cures = {StatusCode.RESOURCE_EXHAUSTED: _QUOTA, StatusCode.UNAUTHENTICATED: _UNKNOWN_CALLER}
+    cure = cures.get(code) or _CURES.get(cls)
     return cls(f"{doing} failed: {said.rstrip('.')} ({code.name}){f': {cure}' if cure else ''}")
