@@ -76,7 +76,7 @@ def test_ticks_are_round_rising_and_reach_around_what_is_drawn(low, span, most):
     assert (steps > 0).all()
     assert 2 <= len(found) <= most + 3
     mantissa = steps[0] / 10 ** math.floor(math.log10(steps[0]) + 1e-6)
-    assert min(abs(mantissa - one) for one in (1, 2, 5)) < 0.01
+    assert min(abs(mantissa - one) for one in (1, 2, 5, 10)) < 0.01
 
 
 @given(st.lists(st.tuples(st.integers(1, 99), st.floats(0, 50)), min_size=1, max_size=20))

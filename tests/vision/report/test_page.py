@@ -13,8 +13,8 @@ from visionbus.vision.report import Measured, write_report
 HISTORY = [
     {"fit": "decide", "epoch": 1, "loss": 1.5, "accuracy": 0.5, "validation_loss": 1.6, "validation_accuracy": 0.45},
     {"fit": "decide", "epoch": 2, "loss": 0.7, "accuracy": 0.913, "validation_loss": 0.9, "validation_accuracy": 0.71},
-    {"fit": "final", "epoch": 1, "loss": 1.4, "accuracy": 0.52, "seconds": 2.5},
-    {"fit": "final", "epoch": 2, "loss": 0.6, "accuracy": 0.927, "seconds": 2.5},
+    {"fit": "final", "epoch": 1, "loss": 1.4, "accuracy": 0.52},
+    {"fit": "final", "epoch": 2, "loss": 0.6, "accuracy": 0.927},
 ]
 
 
@@ -125,7 +125,7 @@ def test_calibration_of_a_file_that_names_no_temperature_is_shown_alone(write):
 
 def test_curves_are_drawn_where_the_file_has_a_history(write, model):
     page = Reader(write(about=model(figures={"history": HISTORY})))
-    for said in ("trial fit, images it learns: 91.3 %", "trial fit, held-out images: 0.900", "final fit", "5 seconds"):
+    for said in ("trial fit, images it learns: 91.3 %", "trial fit, held-out images: 0.900", "final fit"):
         assert said in page.texts["training"]
     assert page.source.count("<polyline") == 2 * 2 * 3
     assert "knows some by heart" in page.texts["short"]
