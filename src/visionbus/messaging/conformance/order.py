@@ -67,6 +67,26 @@ async def test_order_holds_over_several_sends_and_small_receives(trial: Trial) -
 
 
 @promise(8)
+async def test_order_holds_over_receives_that_are_cancelled(trial: Trial) -> None:
+    topic = await trial.topic()
+    bus = await trial.bus()
+    receiver = await trial.receiver(topic)
+    received: list[Delivery] = []
+    async with asyncio.TaskGroup() as group:
+        sending = group.create_task(_send_one_by_one(bus, topic, 150))
+        while len(received) < 150:
+            receiving = asyncio.create_task(receiver.receive(20, linger=0.2))
+            if not sending.done():
+                await asyncio.wait([receiving], timeout=trial.random.uniform(0.0, 0.3))
+                receiving.cancel()
+            await asyncio.wait([receiving])
+            if not receiving.cancelled():
+                received += receiving.result()
+                await receiver.ack(*receiving.result())
+    assert _by_key(received) == {"key": list(range(150))}
+
+
+@promise(8)
 async def test_order_holds_while_some_of_the_key_are_in_flight(trial: Trial) -> None:
     topic = await trial.topic()
     await trial.send(topic, *numbered(10, "key"))
@@ -128,6 +148,12 @@ async def test_key_is_free_for_others_once_it_is_acked(trial: Trial) -> None:
     for task in waiting:
         task.cancel()
     await asyncio.wait(waiting)
+
+
+async def _send_one_by_one(bus: Bus, topic: str, count: int) -> None:
+    for number in range(count):
+        await bus.send(topic, Message(b"%d" % number, "key"))
+        await asyncio.sleep(0.005)
 
 
 async def _send_by_parts(trial: Trial, bus: Bus, topic: str, messages: list[Message]) -> None:
