@@ -9,6 +9,7 @@ from visionbus.messaging import (
     Bus,
     ClosedError,
     Message,
+    MessagingError,
     NotFoundError,
     SendError,
     TooLargeError,
@@ -51,6 +52,19 @@ def test_dead_letter_topic_is_there_before_its_subscription(topic):
         (f"{topic}.two.dead", {"dead-letters": None}, True),
         (topic, {"one": f"{topic}.one.dead", "two": f"{topic}.two.dead"}, False),
     ]
+
+
+def test_bus_of_another_event_loop_says_so(topic):
+    bus = connect("memory://")
+    asyncio.run(bus.declare(topic))
+    with pytest.raises(MessagingError, match="another event loop"):
+        asyncio.run(bus.send(topic, Message(b"data")))
+
+
+@pytest.mark.parametrize("most", [0, 2.5, float("nan"), 10**30])
+def test_what_is_no_number_of_messages_in_flight_is_refused(topic, most):
+    with pytest.raises(ValueError, match=r"max_in_flight is .*; it must be a whole number, 1 to"):
+        connect("memory://").subscribe(topic, "workers", max_in_flight=most)
 
 
 def test_topic_alone_is_one_call(topic):

@@ -150,13 +150,22 @@ def test_query_of_what_is_no_url_is_not_repeated(url):
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.parametrize(
+    "url", ["kafka:/u:hunter2@h:9092", "kafka:u:hunter2@h", "://u:hunter2@h", "kafka:u:hunter2%40h"]
+)
+def test_what_may_be_a_password_of_what_is_no_url_is_not_repeated(url):
+    with pytest.raises(ValueError, match="is not a bus URL") as caught:
+        connect(url)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
 @pytest.mark.parametrize("url", ["memory://host", "memory:///path"])
 def test_memory_takes_neither_host_nor_path(url):
     with pytest.raises(ValueError, match="memory://"):
         connect(url)
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "1e6", "", "many", "\u0661"])
+@pytest.mark.parametrize("limit", ["0", "-1", "1e6", "", "many", "\u0661", "9" * 5000])
 def test_size_limit_that_is_no_number_of_bytes_is_refused(limit):
     with pytest.raises(ValueError, match="max_message_bytes"):
         connect(f"memory://?max_message_bytes={limit}")

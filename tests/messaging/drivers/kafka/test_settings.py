@@ -241,7 +241,9 @@ def test_url_loads_no_code_and_runs_no_command(name):
         parse(f"rdkafka.{name}=1")
 
 
-@pytest.mark.parametrize("name", ["", "SASL.PASSWORD", "acks ", "Acks", "a/b"])
+@pytest.mark.parametrize(
+    "name", ["", "SASL.PASSWORD", "acks ", "Acks", "a/b", "error_cb", "logger", "test.mock.num.brokers"]
+)
 def test_what_can_be_no_setting_is_refused(name):
     with pytest.raises(ValueError, match="names no librdkafka setting"):
         parse(f"rdkafka.{name.replace(' ', '%20')}=1")
