@@ -109,8 +109,8 @@ def test_report_goes_nowhere_but_to_a_new_page(run, images, named, status, said)
 def test_evaluate_takes_the_columns_of_a_table(run, images, tmp_path):
     table = tmp_path / "katalog.csv"
     rows = [f"{path.relative_to(images)};{path.parent.name}" for path in sorted(images.rglob("*.png"))]
-    table.write_text("\n".join(["Bild Datei;Was ist es?", *rows]), encoding="utf-8")
-    columns = ("--path-column", "Bild Datei", "--label-column", "Was ist es?", "--images", images)
+    table.write_text("\n".join(["Bild Datei;Art des Bildes", *rows]), encoding="utf-8")
+    columns = ("--path-column", "Bild Datei", "--label-column", "Art des Bildes", "--images", images)
     assert run("evaluate", default_model(), table, *columns, "--json").document["images"] == len(rows) > 0
     assert run("evaluate", default_model(), table, *columns, "--report", tmp_path / "page.html").status == 0
     assert "--path-column &#39;Bild Datei&#39;" in (tmp_path / "page.html").read_text(encoding="utf-8")
