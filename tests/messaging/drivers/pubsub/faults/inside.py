@@ -35,7 +35,7 @@ def ack_on_receipt():
 
 def ack_nothing():
     """Say that it is acked, and not to the broker."""
-    Acks.ack = lambda self, ack_ids: None
+    Acks.ack = lambda self, ack_ids, *, keyed=False: None
 
 
 def take_late_acks():
