@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from visionbus.messaging.drivers.kafka.holding import Holding
+from visionbus.messaging.drivers.kafka.tracker import MAX_GAPS, MAX_UNSETTLED
 
 
 @dataclass
@@ -202,6 +203,16 @@ def test_closing_waits_for_nothing(holding):
     holding.take(1)
     holding.hurry = True
     holding.drain({0}, 60.0)
+
+
+def test_no_more_comes_at_once_than_a_commit_can_tell_of_the_fullest_partition_that_is_read():
+    held = Holding(10_000)
+    for number in range(4):
+        held.assign(number, 0, "")
+    held.add(records(0, *range(MAX_UNSETTLED - 1)))
+    assert held.at_once() == MAX_GAPS - MAX_UNSETTLED + 1
+    held.add(records(0, MAX_UNSETTLED - 1))  # it is not read on, and holds up no others
+    assert held.at_once() == MAX_GAPS
 
 
 def test_bytes_are_those_of_what_is_ready(holding):

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from visionbus.messaging.drivers.kafka import progress
 from visionbus.messaging.drivers.kafka.progress import MAX_METADATA, decode, encode
-from visionbus.messaging.drivers.kafka.tracker import MAX_SPAN, MAX_UNSETTLED, OffsetTracker
+from visionbus.messaging.drivers.kafka.tracker import MAX_GAPS, MAX_SPAN, MAX_UNSETTLED, OffsetTracker
 
 
 def receive(tracker, *offsets):
@@ -49,6 +49,15 @@ def test_what_is_acked_beyond_a_commit_is_not_handed_out_under_the_next_assignme
         del first.unsettled[offset]
     second = OffsetTracker(0, *first.due())
     assert receive(second, *range(12)) == [0, 3, 4, 6, 7, 8, 10, 11]
+
+
+def test_commit_tells_as_many_gaps_as_are_let_come():
+    tracker = OffsetTracker(0, 0, "")
+    receive(tracker, *range(2 * MAX_GAPS))
+    for offset in range(1, 2 * MAX_GAPS, 2):
+        del tracker.unsettled[offset]
+    assert len(tracker.unsettled) == MAX_GAPS
+    assert len(decode(*tracker.due())) == MAX_GAPS
 
 
 def test_same_commit_is_due_once():

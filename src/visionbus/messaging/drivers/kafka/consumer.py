@@ -111,7 +111,7 @@ class ConsumerThread(threading.Thread):
         starved = self._starved(room)
         self._pause(client, everything=starved)
         if room > 0 or starved or self.away:
-            self._read(client, max(room, 1))
+            self._read(client, max(min(room, self._holding.at_once()), 1))
         else:
             self._wait_for_room()
         if not (self.away or self._is_abandoned):

@@ -11,7 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING, cast
 
 from visionbus.messaging.drivers.kafka.records import message_of, published
-from visionbus.messaging.drivers.kafka.tracker import Commit, OffsetTracker
+from visionbus.messaging.drivers.kafka.tracker import MAX_GAPS, MAX_UNSETTLED, Commit, OffsetTracker
 from visionbus.messaging.message import Delivery, delivery
 
 if TYPE_CHECKING:
@@ -116,6 +116,12 @@ class Holding:
                 return 0
             limit = min(self._limit, EACH * max(1, len(self._trackers)))
             return limit - sum(len(tracker.unsettled) for tracker in self._trackers.values())
+
+    def at_once(self) -> int:
+        """Return how many may come of any one partition that is read, so that commits can tell of all its gaps."""
+        with self.changed:
+            counts = [len(tracker.unsettled) for tracker in self._trackers.values()]
+            return MAX_GAPS - max((count for count in counts if count < MAX_UNSETTLED), default=0)
 
     def blocked(self, already: Collection[int]) -> set[int]:
         """Return the partitions that wait for their gaps to close."""

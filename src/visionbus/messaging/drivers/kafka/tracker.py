@@ -8,7 +8,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 from visionbus.messaging.drivers.kafka.progress import MAX_METADATA, decode, encode
 
-MAX_UNSETTLED = 900  # offsets, and one read more: as many gaps as the metadata of a commit can tell
+MAX_UNSETTLED = 1400  # offsets: beyond that a partition waits for its gaps to close ...
+MAX_GAPS = 1490  # ... and so many, at most, can the metadata of a commit tell apart
 MAX_SPAN = 100_000  # offsets between the first unsettled one and the last received one: more wait on the broker
 CROWDED = 7 / 8  # of the metadata that there may be: beyond that a partition waits for its gaps to close
 
