@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,8 @@ def run(commands, folder):
             shell.wait()
         finally:
             for process in descendants(shell.pid):
-                os.kill(process, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it ended since it was listed
+                    os.kill(process, signal.SIGKILL)
     parts = re.split(rf"^{END} (\d+)\n", (folder / "printed").read_text(), flags=re.MULTILINE)
     return list(zip(map(int, parts[1::2]), (part.splitlines() for part in parts[::2]), strict=False))
 
