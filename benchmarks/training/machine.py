@@ -27,7 +27,7 @@ def this_machine() -> str:
 def commit() -> str:
     """Return the commit that is checked out, empty where that cannot be known."""
     found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
+        ["git", "describe", "--always", "--dirty", "--exclude=*"],
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,

@@ -4,6 +4,7 @@ torch = pytest.importorskip("torch")
 
 from lightning_fabric import Fabric  # noqa: E402 (torch may be missing)
 
+from visionbus.training import precision  # noqa: E402 (the same)
 from visionbus.training.augment import Augment  # noqa: E402 (the same)
 from visionbus.training.classifier import Classifier  # noqa: E402 (the same)
 from visionbus.training.loop import fit  # noqa: E402 (the same)
@@ -88,11 +89,18 @@ def test_recipe_out_of_range_is_refused(wrong):
         Recipe(**wrong)
 
 
-def test_precision_is_what_was_asked_or_the_faster_one(stripes):
+@pytest.mark.parametrize(("bf16", "chosen"), [(0.8, "bf16"), (0.95, "fp32"), (1.5, "fp32")])
+def test_bf16_is_chosen_where_its_fastest_step_is_faster_by_a_tenth(stripes, bf16, chosen, monkeypatch):
+    seconds = {"bf16": [3.0, bf16], "fp32": [9.0, 1.0]}
+    monkeypatch.setattr(precision, "_trial", lambda name, *_: seconds[name])
+    assert choose("auto", torch.nn.Flatten(), stripes(32), Recipe()) == chosen
+
+
+def test_precision_is_what_was_asked_and_a_trial_changes_nothing(stripes):
     data = stripes(32)
     network = build(NetworkConfig.for_images(SPEC, 2), data.images, seed=0)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     assert choose("fp32", network, data, Recipe()) == "fp32"
     assert choose("bf16", network, data, Recipe()) == "bf16"
-    assert choose("auto", network, data, Recipe(epochs=1)) in {"fp32", "bf16"}
+    choose("auto", network, data, Recipe(epochs=1))
     assert all((before[name] == value).all() for name, value in network.state_dict().items())  # a copy was tried

@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -16,6 +17,9 @@ torch = pytest.importorskip("torch")
 from visionbus.training import Classifier, Pixels, export, train  # noqa: E402 (torch may be missing)
 from visionbus.training.export import write  # noqa: E402 (the same)
 from visionbus.training.networks import NetworkConfig, build  # noqa: E402 (the same)
+from visionbus.training.plan import Facts, Options, make_plan  # noqa: E402 (the same)
+from visionbus.training.provenance import provenance  # noqa: E402 (the same)
+from visionbus.training.recipe import Phase  # noqa: E402 (the same)
 from visionbus.vision import DatasetError, Input, ModelError, evaluate  # noqa: E402 (the same)
 from visionbus.vision.datasets import TrainingData, load_evaluation_data  # noqa: E402 (the same)
 from visionbus.vision.metadata import Metadata  # noqa: E402 (the same)
@@ -122,6 +126,21 @@ def test_any_module_from_pixels_to_logits_can_be_exported(tmp_path):
     assert np.allclose(model.logits(images), network(torch.from_numpy(images)).detach() / 2, atol=1e-4)
 
 
+def test_network_that_cannot_be_traced_is_an_error_that_says_so(tmp_path):
+    class Moody(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = torch.nn.Linear(144, 2)
+
+        def forward(self, images):
+            flat = images.float().flatten(1)
+            return self.head(flat) if float(flat.mean()) > 0 else self.head(-flat)
+
+    with pytest.raises(ModelError, match=r"torch cannot export the network: give one that torch\.export can trace"):
+        export(Moody(), tmp_path / "m.onnx", ["a", "b"], SPEC)
+    assert not list(tmp_path.iterdir())
+
+
 def test_export_that_would_differ_is_refused_and_leaves_the_old_file(tmp_path, monkeypatch):
     network, images = network_and_images()
     classifier = Classifier(network, tuple("abcde"), SPEC)
@@ -216,6 +235,32 @@ def test_given_validation_split_is_measured_and_never_learnt(tmp_path, stripes):
     assert evaluate(trained.model, data.validation).confusion == trained.validation.confusion
     again = train(data, tmp_path / "m.onnx", epochs=2, precision="fp32", refit=True)
     assert again.model.figures["train"]["images"] == 140
+
+
+def test_validation_of_nothing_but_leaks_is_refused_and_no_other_one_is_made(tmp_path, stripes):
+    data = TrainingData("stripes", SPEC, stripes(100), validation=stripes(100).subset(np.arange(0)))
+    with pytest.raises(DatasetError, match="all validation images are among the training images"):
+        train(data, tmp_path / "m.onnx", epochs=1, precision="fp32")
+
+
+def test_final_fit_of_many_small_images_goes_on_from_the_network_that_decided(tmp_path, stripes):
+    trained = train(stripes(5600, side=8), tmp_path / "m.onnx", epochs=1, precision="fp32")
+    decided, final = trained.history
+    assert (decided.of, final.of, final.fit) == (1, 1, "final")
+    assert final.loss < decided.loss / 2
+    assert trained.model.provenance["further"] == 0.6
+    report = (tmp_path / "m.html").read_text(encoding="utf-8")
+    assert "the network before it learnt these images" in report
+
+
+def test_weights_are_named_without_their_place():
+    options = Options(weights="/home/me/w.pth")
+    facts = Facts((90, 10), 10, 110, held_out=True, input=SPEC, classes=("a", "b"))
+    network = {"kind": "backbone", "name": "lite", "weights": "/home/me/w.pth"}
+    plan = make_plan(facts, options, network, (Phase(),))
+    made = provenance(plan, "photos", Path("m.onnx"), name="m", columns=None, checks=None)
+    assert "/home" not in json.dumps(made)
+    assert made["command"].endswith("--weights w.pth --backbone lite")
 
 
 def test_course_of_the_training_is_in_the_file_without_what_differs_each_time(trained):

@@ -30,7 +30,7 @@ def few(*counts, side=28, held_out=True):
 
 def test_fashion_mnist_has_the_recipe_that_was_measured_for_it():
     recipe = planned().recipe
-    assert (recipe.epochs, recipe.batch, recipe.rate, recipe.weights) == (8, 250, 0.1, ())
+    assert (recipe.epochs, recipe.batch, recipe.rate, recipe.orthogonal, recipe.weights) == (5, 250, 0.1, 0.035, ())
     assert (recipe.augment.flip, recipe.augment.shift, recipe.augment.zoom, recipe.augment.colour) == (True, 0, 1, 0)
 
 
@@ -38,7 +38,9 @@ def test_fashion_mnist_has_the_recipe_that_was_measured_for_it():
     ("facts", "epochs", "network", "orthogonal"),
     [
         (FASHION, 3, {"kind": "small", "stem": 0}, True),
-        (FASHION, None, {"kind": "small", "stem": 0}, False),
+        (FASHION, None, {"kind": "small", "stem": 0}, True),
+        (FASHION, 7, {"kind": "small", "stem": 0}, False),
+        (few(11_000, 11_000), None, {"kind": "small", "stem": 0}, False),
         (FASHION, 3, {"kind": "small", "stem": 32}, False),
         (FASHION, 3, {"kind": "backbone"}, False),
         (FASHION, 3, {"kind": "own", "own": "mine"}, False),
@@ -50,9 +52,33 @@ def test_steps_are_orthogonalised_where_that_was_seen_to_gain(facts, epochs, net
 
 
 def test_steps_are_orthogonalised_where_a_time_budget_makes_the_training_short():
-    whole = make_plan(FASHION, Options(), {"kind": "small", "stem": 0}, ONE)
-    assert whole.within(sum(whole.steps) / 1.5, 1.0).recipe.orthogonal == 0
+    whole = planned(epochs=9)
+    assert whole.within(sum(whole.steps) / 1.2, 1.0).recipe.orthogonal == 0
     assert whole.within(sum(whole.steps) / 4, 1.0).recipe.orthogonal > 0
+
+
+@pytest.mark.parametrize(
+    ("images", "network", "epochs"),
+    [(60_000, "small", 5), (26_000, "small", 6), (22_000, "small", 8), (60_000, "backbone", 8), (6000, "small", 25)],
+)
+def test_many_small_images_are_shown_less_often(images, network, epochs):
+    assert make_plan(few(images // 2, images // 2), Options(), {"kind": network}, ONE).recipe.epochs == epochs
+
+
+def test_final_fit_goes_on_from_what_decided_where_that_was_measured():
+    plan = planned(repeats=2)
+    assert plan.fits == (("decide", 0), ("final", 0), ("decide", 1), ("final", 1))
+    assert [plan.goes_on(name) for name, _ in plan.fits] == [False, True] * 2
+    assert plan.steps == (5 * 216, 3 * 240) * 2
+    assert planned(repeats=2, refit=False).fits == (("decide", 0), ("decide", 1))
+    assert planned(repeats=2, refit=False).further == 0
+
+
+def test_final_fit_is_as_long_as_what_decided_where_it_begins_anew():
+    plan = planned(epochs=8, repeats=2)
+    assert plan.fits == (("decide", 0), ("final", 0), ("final", 1))
+    assert plan.steps == (8 * 216, 8 * 240, 8 * 240)
+    assert not any(plan.goes_on(name) for name, _ in plan.fits)
 
 
 def test_json_gives_it_back():

@@ -1,5 +1,6 @@
 """Trainings in several processes, which share each batch."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -12,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from visionbus.training import ProcessError, checkpoint, train  # noqa: E402 (torch may be missing)
+from visionbus.training.processes import _listen  # noqa: E402 (the same)
 from visionbus.training.sharing import share  # noqa: E402 (the same)
 from visionbus.vision import Dataset, evaluate  # noqa: E402 (the same)
 
@@ -89,6 +91,22 @@ def test_network_that_cannot_be_given_to_other_processes_is_an_error(stripes, tm
 
     with pytest.raises(ProcessError, match="at the top level"):
         train(stripes(60), tmp_path / "m.onnx", epochs=1, network=Local(), **OPTIONS)
+
+
+def test_progress_that_cannot_be_shown_does_not_hold_the_training_up(silent, caplog):
+    class Gone(type(silent)):
+        def step(self):
+            raise SystemExit(1)
+
+    ours, theirs = multiprocessing.Pipe()
+    listener = threading.Thread(target=_listen, args=(ours, Gone()))
+    listener.start()
+    for _ in range(20_000):  # more than a pipe holds
+        theirs.send(("step", ()))
+    theirs.close()
+    listener.join(30)
+    assert not listener.is_alive()
+    assert caplog.text.count("the progress cannot be shown any more") == 1
 
 
 def test_shared_arrays_are_read_from_the_file_that_they_lie_in(tmp_path):

@@ -1,13 +1,17 @@
 """Interrupted trainings: they go on to the same weights, whenever and however they were stopped."""
 
+import errno
+import io
 import multiprocessing
 import os
 import random
+import resource
 import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 torch = pytest.importorskip("torch")
 
@@ -173,6 +177,51 @@ def test_stopped_in_the_final_fit_the_model_is_the_finished_one_that_decided(dat
     assert "the final fit was stopped" in trained.stopped
     assert trained.model.figures["train"]["images"] == 108
     assert done(tmp_path / "m.onnx")[0] == 1
+
+
+def test_stopped_in_a_repeat_the_model_is_the_finished_one(data, interrupt, tmp_path):
+    interrupt(25)
+    trained = train(data, tmp_path / "m.onnx", **OPTIONS, refit=False)
+    assert trained.stopped == "repeats were stopped"
+    assert done(tmp_path / "m.onnx")[0] == 1
+
+
+def test_name_of_the_interrupted_training_is_kept(data, interrupt, tmp_path, monkeypatch):
+    interrupt(5)
+    train(data, tmp_path / "m.onnx", **OPTIONS, name="mine")
+    monkeypatch.undo()
+    assert train(data, tmp_path / "m.onnx", resume=True).model.name == "mine"
+
+
+def test_full_disk_leaves_the_checkpoint_of_before(data, interrupt, tmp_path):
+    interrupt(5)
+    train(data, tmp_path / "m.onnx", **OPTIONS)
+    path = checkpoint.path_for(tmp_path / "m.onnx")
+    before, kept = path.read_bytes(), checkpoint.load(path)
+    least, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
+    try:
+        with pytest.raises(OSError, match=str(path)):
+            checkpoint.save(kept, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (least, most))
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_checkpoint_that_cannot_be_written_within_a_fit_does_not_end_it(data, whole, tmp_path, monkeypatch):
+    save = checkpoint.save
+
+    def full(kept, path):
+        if kept.current is not None:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        save(kept, path)
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    console = Console(file=io.StringIO(), width=200)
+    train(data, tmp_path / "m.onnx", **OPTIONS, **EACH_STEP, console=console)
+    assert (tmp_path / "m.onnx").read_bytes() == whole
+    assert "No space left on device" in console.file.getvalue()
 
 
 def test_second_interrupt_ends_at_once_and_leaves_a_checkpoint(data, interrupt, tmp_path):

@@ -56,7 +56,7 @@ class Duration(click.ParamType[float]):
 @click.option(
     "--epochs",
     type=click.FloatRange(min=0, min_open=True),
-    show_default="8; more for fewer than 20,000 images",
+    show_default="5 or 8 for many images; more for few",
     help="How often each image is shown.",
 )
 @click.option(
@@ -115,7 +115,7 @@ class Duration(click.ParamType[float]):
     "--refit/--no-refit",
     default=None,
     show_default="--refit if DATA has no validation split",
-    help="Fit a fresh network on training and validation images together, once these have decided what they are for.",
+    help="Fit a final network on training and validation images together, once these have decided what they are for.",
 )
 @click.option(
     "--devices",
@@ -179,6 +179,9 @@ def train(  # noqa: PLR0913 (an argument per option)
     _check(output, overwrite=overwrite, resume=resume)
     from visionbus import training  # noqa: PLC0415 (torch takes seconds, and is an extra)
 
+    from visionbus.training.memory import keep_freed  # noqa: PLC0415 (the same)
+
+    keep_freed()
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     trained = training.train(
         data,

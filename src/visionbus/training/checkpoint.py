@@ -1,8 +1,10 @@
 """The state of a training in a file beside its output, from which it goes on."""
 
+import io
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -93,11 +95,18 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
         "current": checkpoint.current,
         **{key: json.dumps(value) for key, value in texts.items()},
     }
-    with temporary.open("wb") as file:
-        torch.save(values, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    content = io.BytesIO()  # torch takes a full disk for an error of its own
+    torch.save(values, content)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def load(path: Path) -> Checkpoint:

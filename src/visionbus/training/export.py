@@ -53,8 +53,8 @@ def export(
         The model, loaded from the file.
 
     Raises:
-        ModelError: if torch cannot export the network, or the file's labels differ from the network's, or its logits by
-            more than 0.001.
+        ModelError: if torch cannot export the network, or the file's logits differ from the network's by more than
+            0.001, so that labels can differ where two classes are about as likely.
         OSError: if the file cannot be written.
     """
     classifier = Classifier(network, tuple(classes), spec, temperature=temperature)
@@ -77,8 +77,8 @@ def write(classifier: Classifier, path: Path, metadata: Metadata, *, images: npt
         The model, loaded from the file.
 
     Raises:
-        ModelError: if torch cannot export the network, or the file's labels differ from the network's, or its logits by
-            more than 0.001.
+        ModelError: if torch cannot export the network, or the file's logits differ from the network's by more than
+            0.001, so that labels can differ where two classes are about as likely.
         OSError: if the file cannot be written.
     """
     with replacing(path) as temporary:
@@ -92,17 +92,20 @@ def _to_onnx(classifier: Classifier, metadata: Metadata) -> bytes:
     network = copy.deepcopy(classifier.network).cpu()
     module = Calibrated(network.fused() if isinstance(network, Network) else network, classifier.temperature).eval()
     example = torch.zeros((2, *classifier.input.shape), dtype=torch.uint8)
-    with _quiet():
-        program = torch.onnx.export(
-            module,
-            (example,),
-            dynamo=True,
-            input_names=[IMAGES],
-            output_names=[LOGITS],
-            dynamic_shapes=({0: torch.export.Dim("n", min=1)},),
-            opset_version=_OPSET,
-            verbose=False,
-        )
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                input_names=[IMAGES],
+                output_names=[LOGITS],
+                dynamic_shapes=({0: torch.export.Dim("n", min=1)},),
+                opset_version=_OPSET,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise ModelError(f"torch cannot export the network: give one that torch.export can trace ({error})") from error
     if program is None:
         raise ModelError("torch exported nothing: give a network that torch.export can trace")
     model = program.model_proto
@@ -140,10 +143,18 @@ def _strip_notes(model: onnx.ModelProto) -> None:
 
 def _compare(classifier: Classifier, exported: OnnxModel, images: npt.NDArray[np.uint8]) -> None:
     """Check that the file computes what the network does."""
-    expected, got = classifier.logits(images), exported.logits(images)
+    expected, got = _on_processor(classifier).logits(images), exported.logits(images)
     apart = float(np.abs(expected - got).max())
-    if not apart <= TOLERANCE or (expected.argmax(axis=1) != got.argmax(axis=1)).any():
+    if not apart <= TOLERANCE:
         raise ModelError(
-            f"the exported logits are up to {apart:g} apart from the network's (allowed: {TOLERANCE:g}), or the "
-            "labels differ: give a network that computes the same for any batch"
+            f"the exported logits are up to {apart:g} apart from the network's (allowed: {TOLERANCE:g}): give a "
+            "network that computes the same for any batch"
         )
+
+
+def _on_processor(classifier: Classifier) -> Classifier:
+    """Return the classifier on the processor, where float32 is exact: a GPU's convolutions round more, by default."""
+    if next(classifier.network.parameters()).device.type == "cpu":
+        return classifier
+    network = copy.deepcopy(classifier.network).cpu()
+    return Classifier(network, classifier.classes, classifier.input, temperature=classifier.temperature)

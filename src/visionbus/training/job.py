@@ -88,7 +88,10 @@ def run(
         return replace(base, seconds=seconds, history=(*base.history, *recorder.epochs))
 
     def keep(state: State) -> None:
-        checkpoints.save(replace(now(), current=state), job.checkpoint)
+        try:
+            checkpoints.save(replace(now(), current=state), job.checkpoint)
+        except OSError as error:
+            observer.say(f"the checkpoint could not be written ({error}): the training goes on, with the last one kept")
 
     control = Control(base.current, keep if first else None, job.every, stopped, job.deadline)
     train, validation = data

@@ -53,7 +53,11 @@ def open_for_training(
 
 def _with_validation(found: TrainingData, seed: int) -> TrainingData:
     """Hold a part of the training images out, unless there are some to validate on."""
-    if found.validation is not None and len(found.validation):
+    if found.validation is not None and not len(found.validation):
+        raise DatasetError(
+            "all validation images are among the training images, too: give other ones, or keep them (--keep-leaks)"
+        )
+    if found.validation is not None:
         together = found.trainval or joined(found.train, found.validation, Decoding.memory)
         return replace(found, trainval=together)
     rest, held_out = split(found.train, VALIDATION, seed=seed)

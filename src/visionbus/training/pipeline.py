@@ -93,7 +93,7 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
 
     A network is fitted on the training images; the validation images, a tenth of each class where none are given,
     decide the temperature of its probabilities. Where they were held out here, a fresh network is then fitted on all of
-    both in the same way. The test set is used once, at the end.
+    both in the same way; or, with many small images, the same one for three fifths of the epochs, which teaches it as much. The test set is used once, at the end.
 
     While it trains, Ctrl-C stops it after the present step, and the file has what was learnt so far; a second one stops
     it at once. All settings and weights are kept in a checkpoint, `output` with the suffix .checkpoint, until the model
@@ -103,7 +103,8 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
         data: what `visionbus.vision.datasets.open_data` takes, or what it has returned.
         output: the .onnx file.
         name: the name by which requests ask for the model; by default the file's stem.
-        epochs: how often each image is shown; by default 8, and more for fewer than 20,000 images.
+        epochs: how often each image is shown; by default 5 where there are many small images, else 8, and more for
+            few images.
         image_size: the pixels per side that image files are cropped and resized to; by default what suits them, at most
             64, or 160 for a backbone. Arrays stay as they are.
         augment: "none"; "flip" left to right; "shift"; "photo": flip, crop, turn, colours; "auto" takes flip up to 32
@@ -114,11 +115,12 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
             spread; the first goes into the file.
         devices: the number of processes that share each batch, each with a GPU where there are some.
         precision: "fp32", "bf16", or "auto", which takes bf16 where a short trial is faster.
-        refit: whether a fresh network is fitted on training and validation images together; by default if no validation
+        refit: whether a final network is fitted on training and validation images together; by default if no validation
             split was given.
         time_budget: the seconds that all of this may take; there are fewer epochs if need be.
-        resume: go on from the checkpoint of an interrupted training with the same output, as was planned then; other
-            options than then are refused.
+        resume: go on from the checkpoint of an interrupted training with the same output, as was planned then: with
+            the options of then, whatever is left at its default now, and without a time budget. Other values than then
+            are refused.
         checkpoint_every: the seconds after which the checkpoint is written, besides the end of each epoch.
         backbone: the name of a network of timm, with pretrained weights; "none" for ours, from scratch; "auto" for a
             backbone where the images are photographs and its weights are on this machine, and for ours elsewhere.
@@ -151,6 +153,7 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
         precision=precision,
         refit=refit,
         time_budget=time_budget,
+        name=name,
     )
     if output.suffix != ".onnx":  # the card, with its suffix, must not replace it
         raise ValueError(f"the output must end in .onnx, not {output.name!r}: name it {output.stem}.onnx")
@@ -169,12 +172,11 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
             plan = _planned(opened, options, source, began, progress)
             checkpoints.save(Checkpoint(plan, digest(opened), environment()), path)
         ends = _end_of_fits(plan, began - (earlier.seconds if earlier else 0.0))
+        name = plan.options.name or output.stem
         with Stop() as stop:
             outcome = Session(plan, opened, source, path, checkpoint_every, ends, progress, stop).run()
-            made = provenance(
-                plan, _file_name(data) or opened.name, output, name=name or output.stem, columns=columns, checks=checks
-            )
-            described = Metadata(name or output.stem, plan.classes, plan.input, figures(outcome, plan, opened), made)
+            made = provenance(plan, _file_name(data) or opened.name, output, name=name, columns=columns, checks=checks)
+            described = Metadata(name, plan.classes, plan.input, figures(outcome, plan, opened), made)
             model = _write(outcome, opened, output, described)
         if outcome.stopped:
             progress.say(f"stopped: {outcome.stopped}; the same command with --resume goes on")
@@ -221,14 +223,16 @@ def _planned(
     height, width, channels = plan.input.shape
     progress.say(
         f"{sum(map(len, opened.parts.values()))} images of {height} x {width} x {channels}, "
-        f"{len(plan.classes)} classes; {_epochs(plan)} epochs; {plan.precision}"
+        f"{len(plan.classes)} classes; {_epochs(plan)}; {plan.precision}"
     )
     return plan
 
 
 def _epochs(plan: Plan) -> str:
-    """Return the epochs of each phase, as in 60 + 15."""
-    return " + ".join(f"{plan.recipe.epochs * phase.epochs:g}" for phase in plan.phases)
+    """Return the epochs of each phase, as in 60 + 15 epochs, and those of a final fit where they are other ones."""
+    first = " + ".join(f"{plan.recipe.epochs * phase.epochs:g}" for phase in plan.phases)
+    then = f", then {plan.recipe_of('final').epochs:g} with all images" if plan.further else ""
+    return f"{first} epochs{then}"
 
 
 def _facts(opened: TrainingData) -> Facts:

@@ -14,8 +14,10 @@ from visionbus.vision import Input
 
 Precision = Literal["auto", "fp32", "bf16"]
 
-_ORTHOGONAL = 0.05  # the peak rate of orthogonalised steps; measured with full batches of small images only ...
-_SHORT = 3.0  # ... and of use in short trainings: epochs, at most
+_ORTHOGONAL = 0.035  # the peak rate of orthogonalised steps; measured with full batches of small images only ...
+_SHORT = 6.0  # ... and in no more epochs than these
+_EPOCHS = 5.0  # of such steps, by default ...
+_FURTHER = 0.6  # ... and how many of them a final fit that goes on from what decided needs
 _TUNED = 32  # the largest batch where weights are fine-tuned: in so few epochs, larger ones make too few steps
 _UNEVEN = 3.0  # how often the largest class must outnumber the smallest for classes to be weighted
 
@@ -37,6 +39,7 @@ class Options:
         refit: whether a fresh network is fitted on training and validation together, as was decided; None does so
             where the validation split was held out here, and not given.
         time_budget: seconds for the whole training; None for as long as it takes.
+        name: by which requests ask for the model; None for the file's stem.
 
     Raises:
         ValueError: if a value is out of range.
@@ -53,6 +56,7 @@ class Options:
     precision: Precision = "auto"
     refit: bool | None = None
     time_budget: float | None = None
+    name: str | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -124,6 +128,8 @@ class Plan:
         phases: of each fit, as the network defines them.
         images: how many images each fit has: that which decides, and the final ones.
         refit: whether there are final fits, on training and validation together.
+        further: the epochs of a final fit, as a share of the recipe's, where it goes on from the network of the fit
+            before, which has the same seed; 0 where it begins with a fresh one, and has the recipe's epochs.
         seed: of the first fit.
         repeats: the number of networks that are measured.
         precision: of the arithmetic; "auto" only until a trial has decided it.
@@ -151,18 +157,25 @@ class Plan:
     time_budget: float | None
     reserve: float = 0.0
     options: Options = Options()
+    further: float = 0.0
+
+    @property
+    def measured(self) -> FitName:
+        """The name of the fits whose networks are measured on the test split, one for each repeat."""
+        return "final" if self.refit else "decide"
 
     @property
     def fits(self) -> tuple[tuple[FitName, int], ...]:
-        """The name and the seed of each fit, in their order."""
-        name: FitName = "final" if self.refit else "decide"
-        measured = tuple((name, self.seed + number) for number in range(self.repeats))
-        return (("decide", self.seed), *measured) if self.refit else measured
+        """The name and the seed of each fit, in their order: the first one decides, the first measured one is kept."""
+        seeds = range(self.seed, self.seed + self.repeats)
+        deciding = seeds if self.further else seeds[:1]
+        names: tuple[FitName, ...] = ("decide", "final") if self.refit else ("decide",)
+        return tuple((name, seed) for seed in seeds for name in names if name == self.measured or seed in deciding)
 
     @property
     def steps(self) -> tuple[int, ...]:
         """The number of steps of each fit."""
-        return tuple(sum(self.recipe.phase_steps(self.phases, self._images(name))) for name, _ in self.fits)
+        return tuple(sum(self.recipe_of(name).phase_steps(self.phases, self._images(name))) for name, _ in self.fits)
 
     @property
     def costs(self) -> tuple[float, ...]:
@@ -170,7 +183,15 @@ class Plan:
 
         It is measured in parts of steps since only the machine knows how long these take.
         """
-        return tuple(self._cost(self._images(name)) for name, _ in self.fits)
+        return tuple(self._cost(self.recipe_of(name), self._images(name)) for name, _ in self.fits)
+
+    def goes_on(self, name: FitName) -> bool:
+        """Tell whether a fit of this name goes on from the network of the fit before it."""
+        return name == "final" and self.further > 0
+
+    def recipe_of(self, name: FitName) -> Recipe:
+        """Return how the network of a fit is fitted."""
+        return replace(self.recipe, epochs=self.recipe.epochs * self.further) if self.goes_on(name) else self.recipe
 
     def within(self, seconds: float, step: float) -> "Plan":
         """Return a plan whose fits take at most this long, where a step takes `step` seconds; at least one step each.
@@ -184,15 +205,15 @@ class Plan:
         epochs = self.recipe.epochs * max(seconds - fixed, 0.0) / (whole - fixed)
         least = 1 / self.recipe.steps_per_epoch(max(self.images))
         epochs = math.floor(epochs) if epochs >= 1 else max(epochs, least)
-        return replace(self, recipe=_with_steps(replace(self.recipe, epochs=epochs), self.network))
+        return _with_steps(replace(self, recipe=replace(self.recipe, epochs=epochs)))
 
     def _images(self, name: FitName) -> int:
         return self.images[name == "final"]
 
-    def _cost(self, images: int) -> float:
+    def _cost(self, recipe: Recipe, images: int) -> float:
         """Return the cost of one fit in steps."""
-        limits = self.recipe.phase_steps(self.phases, images)
-        features = self.recipe.steps_per_epoch(images) / 3
+        limits = recipe.phase_steps(self.phases, images)
+        features = recipe.steps_per_epoch(images) / 3
         return sum(features if phase.features else limit for phase, limit in zip(self.phases, limits, strict=True))
 
     def to_json(self) -> dict[str, object]:
@@ -224,6 +245,8 @@ def make_plan(facts: Facts, options: Options, network: Mapping[str, object], pha
     refit = facts.held_out if options.refit is None else options.refit
     tuned = any(phase.adaptive for phase in phases)
     recipe = Recipe.for_images(facts.train, most=_TUNED if tuned else Recipe.batch)
+    if _may_turn(network) and (short := Recipe.for_images(facts.train, least=_EPOCHS)).epochs <= _SHORT:
+        recipe = short
     recipe = replace(
         recipe,
         epochs=options.epochs or recipe.epochs,
@@ -234,11 +257,11 @@ def make_plan(facts: Facts, options: Options, network: Mapping[str, object], pha
         raise ValueError(
             f"{options.devices} devices cannot share batches of {recipe.batch} images: use at most {recipe.batch // 4}"
         )
-    return Plan(
+    plan = Plan(
         input=facts.input,
         classes=facts.classes,
         network=network,
-        recipe=_with_steps(recipe, network),
+        recipe=recipe,
         phases=tuple(phases),
         images=(facts.train, facts.together),
         refit=refit,
@@ -251,16 +274,23 @@ def make_plan(facts: Facts, options: Options, network: Mapping[str, object], pha
         time_budget=options.time_budget,
         options=options,
     )
+    return _with_steps(plan)
 
 
-def _with_steps(recipe: Recipe, network: Mapping[str, object]) -> Recipe:
-    """Return the recipe with orthogonalised steps where they were seen to gain, and with plain ones elsewhere.
+def _with_steps(plan: Plan) -> Plan:
+    """Return the plan with orthogonalised steps where they were seen to gain, and with plain ones elsewhere.
 
-    Each convolution must stand before a batch norm, as in ours; images must not be halved first.
+    With them, and not tried with others, final fits go on from what decided.
     """
-    ours = network.get("kind") == "small" and not network.get("stem")
-    gains = ours and recipe.batch == Recipe.batch and recipe.epochs <= _SHORT
-    return replace(recipe, orthogonal=_ORTHOGONAL if gains else 0.0)
+    recipe = plan.recipe
+    gains = _may_turn(plan.network) and recipe.batch == Recipe.batch and recipe.epochs <= _SHORT
+    recipe = replace(recipe, orthogonal=_ORTHOGONAL if gains else 0.0)
+    return replace(plan, recipe=recipe, further=_FURTHER if gains and plan.refit else 0.0)
+
+
+def _may_turn(network: Mapping[str, object]) -> bool:
+    """Tell whether all convolutions stand before a batch norm, as in ours; images must not be halved first."""
+    return network.get("kind") == "small" and not network.get("stem")
 
 
 def class_weights(counts: Sequence[int]) -> tuple[float, ...]:

@@ -1,5 +1,6 @@
 """Runs a fit on one device in this process, or on several in processes of their own."""
 
+import logging
 import multiprocessing
 import pickle
 import signal
@@ -22,10 +23,13 @@ from visionbus.training.errors import ProcessError
 from visionbus.training.history import Epoch
 from visionbus.training.job import Job, run
 from visionbus.training.loop import Observer
+from visionbus.training.memory import keep_freed
 from visionbus.training.plan import Precision
 from visionbus.training.sharing import SharedDataset, share
 from visionbus.training.stop import Stop
 from visionbus.vision import Dataset
+
+_log = logging.getLogger(__name__)
 
 
 def fabric_for(precision: Precision, *, devices: int = 1, accelerator: str = "auto") -> Fabric:
@@ -134,7 +138,7 @@ def _reason(error: ProcessException) -> str:
     last = first[-1] if first else "it ended"
     return (
         f"a process of the training failed ({last}): the checkpoint is kept, so go on with --resume, "
-        "or train with fewer devices"
+        "or train anew with fewer devices"
     )
 
 
@@ -145,7 +149,11 @@ def _listen(link: Connection, observer: Observer) -> None:
             kind, value = link.recv()
         except (EOFError, OSError):
             return
-        getattr(observer, kind)(*value)
+        try:
+            getattr(observer, kind)(*value)
+        except (Exception, SystemExit):  # noqa: BLE001 (such as of a terminal that is gone: the training goes on, unseen)
+            _log.exception("the progress cannot be shown any more")
+            observer = _Silent()
 
 
 class _Reporter:
@@ -192,6 +200,7 @@ class _Silent:
 def _work(fabric: Fabric, pickled: bytes, link: Connection) -> None:
     """Do an order in one process of several."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the process that started these decides
+    keep_freed()
     order: _Order = pickle.loads(pickled)  # noqa: S301 (from the process that started this one)
     torch.set_num_threads(max(order.threads // fabric.world_size, 1))
     observer = _Reporter(link) if fabric.global_rank == 0 else _Silent()

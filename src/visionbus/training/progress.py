@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from visionbus.training.history import Epoch
+from visionbus.vision.text import plain
 
 
 class TrainingProgress:
@@ -43,7 +44,7 @@ class TrainingProgress:
 
     def say(self, fact: str) -> None:
         """Print a line."""
-        self._console.print(fact, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(plain(fact), highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def decoding(self) -> Iterator[Callable[[int, int], None]]:

@@ -81,17 +81,24 @@ def provenance(
     if name != output.stem:
         command += ["--name", name]
     command += ["--epochs", f"{plan.recipe.epochs:.10g}", "--seed", str(plan.seed), "--repeats", str(plan.repeats)]
-    command += ["--precision", plan.precision, *_other(plan.options), *option_words(columns, checks or Checks())]
+    command += ["--precision", plan.precision, *_other(plan), *option_words(columns, checks or Checks())]
     settings = {
         key: value for key, value in plan.to_json().items() if key not in {"input", "classes", "phases", "options"}
     }
+    if weights := plan.network.get("weights"):
+        settings["network"] = {**plan.network, "weights": Path(str(weights)).name}
     return {"command": shlex.join(command), **settings, **environment()}
 
 
-def _other(options: Options) -> list[str]:
-    """Return the options of the command whose values a plan does not tell, where they are not the default."""
+def _other(plan: Plan) -> list[str]:
+    """Return the other options of the command, where they are not the default; a backbone is named."""
+    options = plan.options
     flags = ("image_size", "augment", "backbone", "weights", "devices")
     given = {flag: value for flag in flags if (value := getattr(options, flag)) != getattr(Options(), flag)}
+    if plan.network.get("kind") == "backbone":
+        given["backbone"] = plan.network["name"]
+    if options.weights is not None:
+        given["weights"] = Path(options.weights).name
     words = [word for flag, value in given.items() for word in (f"--{flag.replace('_', '-')}", str(value))]
     return words + {None: [], True: ["--refit"], False: ["--no-refit"]}[options.refit]
 

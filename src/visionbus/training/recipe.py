@@ -65,15 +65,16 @@ class Recipe:
                 raise ValueError(f"{name} must be a number of at least 0, not {getattr(self, name)}")
 
     @classmethod
-    def for_images(cls, images: int, *, most: int = batch) -> Self:
+    def for_images(cls, images: int, *, most: int = batch, least: float = epochs) -> Self:
         """Return a recipe for this many images: with few of them, smaller batches and more epochs make enough steps.
 
         Args:
             images: that are learnt.
             most: the largest batch.
+            least: the fewest epochs.
         """
         batch = min(max(images // 20, 16), most)
-        epochs = min(max(cls.epochs, math.ceil(_STEPS * batch / images)), _MAX_EPOCHS)
+        epochs = min(max(least, math.ceil(_STEPS * batch / images)), _MAX_EPOCHS)
         return cls(epochs=epochs, batch=batch, rate=cls.rate * batch / cls.batch)
 
     def steps_per_epoch(self, images: int) -> int:

@@ -29,6 +29,10 @@ _REFITTED = (
     "These are the figures of a network that was fitted in the same way without these images; the model itself was "
     "then fitted with them, too."
 )
+_WENT_ON = (
+    "These are the figures of the network before it learnt these images: it then went on with all of them, and is the "
+    "model."
+)
 _CALIBRATED = "The temperature of the probabilities was chosen on these images."
 _HASHED = 256 * 2**20  # bytes of images that a digest reads; of more, evenly chosen ones
 
@@ -91,10 +95,11 @@ class Session:
         decided, held_out = self._calibrated(checkpoint.weights)
         if len(checkpoint.finished) < len(self.plan.fits):
             return self._stopped(checkpoint, decided, held_out)
-        weights = checkpoint.finished[self.plan.refit :]
+        done = zip(self.plan.fits, checkpoint.finished, strict=True)
+        weights = [one for (name, _), one in done if name == self.plan.measured]
         fitted = [self._classifier(one, decided.temperature) for one in weights]
         tests = tuple(self._tests(fitted))
-        shown = tests[0] if tests else replace(held_out, note=_REFITTED if self.plan.refit else _CALIBRATED)
+        shown = tests[0] if tests else replace(held_out, note=self._note())
         evaluations = tuple(test.evaluation for test in tests)
         return Outcome(fitted[0], held_out.evaluation, evaluations, shown, checkpoint)
 
@@ -120,7 +125,9 @@ class Session:
             done=_done(checkpoint.current),
         )
         network = self.source.fresh(self.plan.network, train, seed=seed, spec=self.plan.input)
-        job = Job(name, seed, self.plan.recipe, self.path, self.every, self._deadline(number))
+        if self.plan.goes_on(name):
+            network.load_state_dict(checkpoint.finished[-1])
+        job = Job(name, seed, self.plan.recipe_of(name), self.path, self.every, self._deadline(number))
         held_out = self.data.validation if name == "decide" else None
         plan = self.plan
         fabric = fabric_for(plan.precision, devices=plan.devices, accelerator=plan.accelerator)
@@ -144,9 +151,9 @@ class Session:
     def _stopped(self, checkpoint: Checkpoint, decided: Classifier, held_out: Measured) -> Outcome:
         """Return what there is: the first finished final network, or that which decided, as far as it has come."""
         finished, note = checkpoint.finished, _CALIBRATED
-        if self.plan.refit and len(finished) > 1:
-            note = _REFITTED
-            decided = self._classifier(finished[1], decided.temperature)
+        if len(finished) > self.plan.refit:
+            note = self._note()
+            decided = self._classifier(finished[self.plan.refit], decided.temperature)
             what = "repeats were stopped"
         elif finished:
             what = "the final fit was stopped: this network was fitted without the images held out"
@@ -154,6 +161,12 @@ class Session:
             what = "the first fit was stopped: this network was not fitted to its end"
         shown = replace(held_out, note=f"The training was stopped. {note}")
         return Outcome(decided, held_out.evaluation, (), shown, checkpoint, what)
+
+    def _note(self) -> str:
+        """Return what is to be said about figures on the validation images, once there is a network for the file."""
+        if self.plan.further:
+            return _WENT_ON
+        return _REFITTED if self.plan.refit else _CALIBRATED
 
     def _images(self, name: FitName) -> Dataset:
         """Return what a fit learns from."""

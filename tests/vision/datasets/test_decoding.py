@@ -154,6 +154,28 @@ def test_what_nobody_used_for_long_is_removed(paths, cache):
     assert not old.exists()
 
 
+def test_file_that_could_not_be_read_is_tried_again_the_next_time(paths, monkeypatch):
+    monkeypatch.setattr(pixel_cache, "_SETTLED", -1)
+    read = decoding.read_limited
+
+    def failing(path, limit):
+        if path.name == "07.png":
+            raise OSError(5, "Input/output error", str(path))
+        return read(path, limit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding, "read_limited", failing)
+        assert decode(paths, SPEC, Decoding()).broken[7] == "Input/output error"
+    found = decode(paths, SPEC, Decoding())
+    assert list(found.broken) == [5]
+    assert (found.images == expected(paths)).all()
+
+
+def test_decoded_images_on_disk_lie_in_a_file_that_others_can_map(paths):
+    found = decode(paths, SPEC, Decoding(memory=1))
+    assert (np.memmap(found.images.filename, np.uint8, "r", shape=found.images.shape) == found.images).all()
+
+
 @pytest.mark.parametrize("memory", [2**30, 1])
 def test_error_of_the_progress_is_no_error_of_the_cache(paths, memory):
     def broken(done, total):

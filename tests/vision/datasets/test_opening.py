@@ -81,6 +81,15 @@ def test_folder_that_is_no_split_is_named(tmp_path):
     assert "unlabelled is no split" in notes(open_data(tmp_path))
 
 
+def test_split_without_folders_of_classes_is_named(tmp_path):
+    fill(tmp_path / "train")
+    fill(tmp_path / "test")
+    fill(tmp_path, ("valid",))
+    data = open_data(tmp_path)
+    assert "valid has no folder per class, so it is not read" in notes(data)
+    assert data.held_out or "validation" not in data.parts
+
+
 def test_litter_and_stray_text_are_no_classes_and_no_errors(tmp_path):
     fill(tmp_path)
     for name in ("Thumbs.db", ".DS_Store", "notes.txt", "cats/labels.json", "cats/.hidden.png", "__MACOSX/cats/1.png"):

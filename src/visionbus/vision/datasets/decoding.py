@@ -147,6 +147,7 @@ def _result(path: Path, stat: npt.NDArray[np.int64], spec: Input, known: Known) 
     except ImageError as error:
         return _Result(record, reason=str(error))
     except OSError as error:
+        record["stat"] = 0  # it may be readable the next time
         return _Result(record, reason=str(error.strerror))
     entry, number = hit
     earlier = entry.records[number]
@@ -214,6 +215,8 @@ def _to_disk(results: Iterator[_Result], count: int, spec: Input, target: Path) 
             collected.write_end(file)
             file.flush()
             images = pixel_cache.mapped(file, collected.rows, spec.shape)
+        if collected.rows:
+            images.filename = target  # type: ignore[attr-defined]  # the name that others can map it by
     except OSError as error:
         raise _no_room(target, needed, str(error.strerror)) from error
     finally:

@@ -38,7 +38,9 @@ def list_folder(folder: Path, *, links_out: bool = False) -> Listing:
     if not files:
         raise DatasetError(_no_class(folder, skipped))
     if parts:
-        notes += [f"{name} is no split, so it is not read" for name in _folders(folder) if _part(name) is None]
+        unread = [name for name in _folders(folder) if name not in {top.name for top, _ in parts}]
+        why = {name: "has no folder per class" if _part(name) else "is no split" for name in unread}
+        notes += [f"{name} {reason}, so it is not read" for name, reason in why.items()]
         layout = "splits " + ", ".join(sorted({top.name for top, _ in parts})) + " with a folder per class"
     else:
         layout = "a folder per class"
