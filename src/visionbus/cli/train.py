@@ -178,7 +178,6 @@ def train(  # noqa: PLR0913 (an argument per option)
     began = time.monotonic()
     _check(output, overwrite=overwrite, resume=resume)
     from visionbus import training  # noqa: PLC0415 (torch takes seconds, and is an extra)
-
     from visionbus.training.memory import keep_freed  # noqa: PLC0415 (the same)
 
     keep_freed()

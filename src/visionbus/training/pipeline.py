@@ -93,7 +93,8 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
 
     A network is fitted on the training images; the validation images, a tenth of each class where none are given,
     decide the temperature of its probabilities. Where they were held out here, a fresh network is then fitted on all of
-    both in the same way; or, with many small images, the same one for three fifths of the epochs, which teaches it as much. The test set is used once, at the end.
+    both in the same way; or, with many small images, the same one for three fifths of the epochs, which teaches it as
+    much. The test set is used once, at the end.
 
     While it trains, Ctrl-C stops it after the present step, and the file has what was learnt so far; a second one stops
     it at once. All settings and weights are kept in a checkpoint, `output` with the suffix .checkpoint, until the model
