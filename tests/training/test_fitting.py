@@ -138,6 +138,7 @@ def test_phases_go_on_from_any_state(stripes, stop, adaptive):
     again = Staged(plan)
     assert fitted(again, data, recipe, control=Control(start=kept[-1]))[0]
     assert all((value == weights(again)[name]).all() for name, value in weights(whole).items())
+    assert again.shown == (60 + 120 if stop == 2 else 20 * (11 - stop))  # features are computed once, and where needed
 
 
 def test_memory_that_does_not_suffice_halves_what_is_computed_at_once_and_says_so(stripes):

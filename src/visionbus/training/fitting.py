@@ -29,8 +29,17 @@ class Fitting:
     With several processes, each has one; all take the same steps, each with its share of every batch.
     """
 
-    def __init__(self, network: nn.Module, dataset: Dataset, recipe: Recipe, *, fabric: Fabric, seed: int) -> None:
-        """Begin: nothing is learnt yet."""
+    def __init__(
+        self,
+        network: nn.Module,
+        dataset: Dataset,
+        recipe: Recipe,
+        *,
+        fabric: Fabric,
+        seed: int,
+        start: State | None = None,
+    ) -> None:
+        """Begin, or go on where the state `start` was kept."""
         self._network = network
         self._dataset = dataset
         self._recipe = recipe
@@ -46,7 +55,10 @@ class Fitting:
         self._images = Batches(dataset, fabric.device)
         self._weights = torch.tensor(recipe.weights, device=fabric.device) if recipe.weights else None
         self._begin_epoch()
-        self._enter_phase()
+        if start is None:
+            self._enter_phase()
+        else:
+            self._load(start)
 
     @property
     def epoch_is_over(self) -> bool:
@@ -107,17 +119,6 @@ class Fitting:
             "parts": self._parts,
         }
 
-    def load(self, state: State) -> None:
-        """Go on where the state was kept."""
-        epoch = state["epoch"]
-        self._network.load_state_dict(state["network"])
-        self._sums = torch.tensor(epoch["sums"], device=self._fabric.device)
-        self._shown, self._seconds = epoch["shown"], epoch["seconds"]
-        self._parts = state["parts"]
-        self.go_to(Schedule.from_json(state["schedule"]))
-        if not self.schedule.finished:
-            self._optimizer.load_state_dict(state["optimizer"])
-
     def go_to(self, schedule: Schedule) -> None:
         """Go on at another position, with a new optimizer."""
         self.schedule = schedule
@@ -129,6 +130,17 @@ class Fitting:
         for name, parameter in self._network.named_parameters():
             parameter.requires_grad_(name in self._learnable)
         self._network.eval()
+
+    def _load(self, state: State) -> None:
+        """Go on where the state was kept."""
+        epoch = state["epoch"]
+        self._network.load_state_dict(state["network"])
+        self._sums = torch.tensor(epoch["sums"], device=self._fabric.device)
+        self._shown, self._seconds = epoch["shown"], epoch["seconds"]
+        self._parts = state["parts"]
+        self.go_to(Schedule.from_json(state["schedule"]))
+        if not self.schedule.finished:
+            self._optimizer.load_state_dict(state["optimizer"])
 
     def _try_step(self, *, stop: bool) -> Tensor | None:
         """Compute a step's gradients and follow them; return the sums of loss, right answers and wishes to stop.

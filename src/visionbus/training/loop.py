@@ -85,9 +85,7 @@ def fit(
     """
     control = control or Control()
     with random_state_of_its_own(fabric.device):
-        fitting = Fitting(network, dataset, recipe, fabric=fabric, seed=seed)
-        if control.start is not None:
-            fitting.load(control.start)
+        fitting = Fitting(network, dataset, recipe, fabric=fabric, seed=seed, start=control.start)
         done = _go_on(fitting, control, observer, validation)
         fitting.end()
     return done
