@@ -56,7 +56,7 @@ class Duration(click.ParamType[float]):
 @click.option(
     "--epochs",
     type=click.FloatRange(min=0, min_open=True),
-    show_default="5 or 8 for many images; more for few",
+    show_default="6 or 8 for many images; more for few",
     help="How often each image is shown.",
 )
 @click.option(

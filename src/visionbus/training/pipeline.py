@@ -104,7 +104,7 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
         data: what `visionbus.vision.datasets.open_data` takes, or what it has returned.
         output: the .onnx file.
         name: the name by which requests ask for the model; by default the file's stem.
-        epochs: how often each image is shown; by default 5 where there are many small images, else 8, and more for
+        epochs: how often each image is shown; by default 6 where there are many small images, else 8, and more for
             few images.
         image_size: the pixels per side that image files are cropped and resized to; by default what suits them, at most
             64, or 160 for a backbone. Arrays stay as they are.

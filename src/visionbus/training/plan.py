@@ -15,8 +15,7 @@ from visionbus.vision import Input
 Precision = Literal["auto", "fp32", "bf16"]
 
 _ORTHOGONAL = 0.035  # the peak rate of orthogonalised steps; measured with full batches of small images only ...
-_SHORT = 6.0  # ... and in no more epochs than these
-_EPOCHS = 5.0  # of such steps, by default ...
+_EPOCHS = 6.0  # ... in no more epochs than these, which are the default ...
 _FURTHER = 0.6  # ... and how many of them a final fit that goes on from what decided needs
 _TUNED = 32  # the largest batch where weights are fine-tuned: in so few epochs, larger ones make too few steps
 _UNEVEN = 3.0  # how often the largest class must outnumber the smallest for classes to be weighted
@@ -245,7 +244,7 @@ def make_plan(facts: Facts, options: Options, network: Mapping[str, object], pha
     refit = facts.held_out if options.refit is None else options.refit
     tuned = any(phase.adaptive for phase in phases)
     recipe = Recipe.for_images(facts.train, most=_TUNED if tuned else Recipe.batch)
-    if _may_turn(network) and (short := Recipe.for_images(facts.train, least=_EPOCHS)).epochs <= _SHORT:
+    if _may_turn(network) and (short := Recipe.for_images(facts.train, least=_EPOCHS)).epochs <= _EPOCHS:
         recipe = short
     recipe = replace(
         recipe,
@@ -283,7 +282,7 @@ def _with_steps(plan: Plan) -> Plan:
     With them, and not tried with others, final fits go on from what decided.
     """
     recipe = plan.recipe
-    gains = _may_turn(plan.network) and recipe.batch == Recipe.batch and recipe.epochs <= _SHORT
+    gains = _may_turn(plan.network) and recipe.batch == Recipe.batch and recipe.epochs <= _EPOCHS
     recipe = replace(recipe, orthogonal=_ORTHOGONAL if gains else 0.0)
     return replace(plan, recipe=recipe, further=_FURTHER if gains and plan.refit else 0.0)
 
