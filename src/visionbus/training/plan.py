@@ -35,7 +35,7 @@ class Options:
         repeats: the number of networks, with the seeds from `seed` on; the first goes into the file.
         devices: the number of processes, each with a GPU where there are some.
         precision: "auto" takes bf16 where a short trial is faster.
-        refit: whether a fresh network is fitted on training and validation together, as was decided; None does so
+        refit: whether a final network is fitted on training and validation together, as was decided; None does so
             where the validation split was held out here, and not given.
         time_budget: seconds for the whole training; None for as long as it takes.
         name: by which requests ask for the model; None for the file's stem.
@@ -279,7 +279,8 @@ def make_plan(facts: Facts, options: Options, network: Mapping[str, object], pha
 def _with_steps(plan: Plan) -> Plan:
     """Return the plan with orthogonalised steps where they were seen to gain, and with plain ones elsewhere.
 
-    With them, and not tried with others, final fits go on from what decided.
+    With such steps final fits go on from the network that decided; with plain ones, where that was not tried, they
+    begin anew.
     """
     recipe = plan.recipe
     gains = _may_turn(plan.network) and recipe.batch == Recipe.batch and recipe.epochs <= _EPOCHS
