@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -49,7 +48,7 @@ class Fitting:
         self._learnable = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
         self._per_epoch = recipe.steps_per_epoch(len(dataset))
         self.schedule = Schedule.of(recipe.phase_steps(self._phases, len(dataset)))
-        self._parts = 1  # in which each batch is computed
+        self._parts = 1  # in which each batch is computed; of several processes each computes its share at once
         self._order: tuple[tuple[int, int], tuple[Tensor, ...]] = ((-1, -1), ())
         fabric.to_device(network)
         self._images = Batches(dataset, fabric.device)
@@ -168,20 +167,17 @@ class Fitting:
         chosen, world = self._chosen(), self._fabric.world_size
         generator = torch.Generator().manual_seed(self._derived("augment"))
         figures = torch.zeros(2, device=self._fabric.device)
-        parts = chosen[self._fabric.global_rank :: world].tensor_split(self._parts)
-        for number, part in enumerate(parts, 1):
+        for part in chosen[self._fabric.global_rank :: world].tensor_split(self._parts):
             images, truth = self._shown_to.take(part)
             if not self._phase.features:
                 images = self._recipe.augment(images, generator)
-            wait = world > 1 and number < len(parts)
-            with self._fabric.no_backward_sync(self._model) if wait else nullcontext():
-                logits = self._model(images)
-                losses = nn.functional.cross_entropy(
-                    logits, truth, label_smoothing=self._recipe.smoothing, reduction="none"
-                )
-                if self._weights is not None:
-                    losses = losses * self._weights[truth]
-                self._fabric.backward(losses.sum() * (world / len(chosen)))  # processes take the mean of gradients
+            logits = self._model(images)
+            losses = nn.functional.cross_entropy(
+                logits, truth, label_smoothing=self._recipe.smoothing, reduction="none"
+            )
+            if self._weights is not None:
+                losses = losses * self._weights[truth]
+            self._fabric.backward(losses.sum() * (world / len(chosen)))  # processes take the mean of gradients
             figures += torch.stack([losses.detach().sum(), (logits.detach().argmax(dim=1) == truth).sum()])
         return figures
 

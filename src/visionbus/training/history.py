@@ -62,6 +62,24 @@ def compact(history: Sequence[Epoch], seed: int) -> list[dict[str, object]]:
     return [_entry(epoch) for epoch in history if epoch.seed == seed]
 
 
+def spoilt(history: Sequence[Epoch], seed: int) -> tuple[float, float] | None:
+    """Return the accuracy on the images held out before the fine-tuning of a backbone and after, where that did harm.
+
+    It did if the loss is larger, too; accuracy alone differs by chance where few images are held out.
+    """
+    deciding = [epoch for epoch in history if (epoch.fit, epoch.seed) == ("decide", seed)]
+    before = [epoch for epoch in deciding if epoch.features]
+    if not before or deciding[-1].features:
+        return None
+    (head_loss, head), (tuned_loss, tuned) = _held_out(before[-1]), _held_out(deciding[-1])
+    return (head, tuned) if tuned < head and tuned_loss > head_loss else None
+
+
+def _held_out(epoch: Epoch) -> tuple[float, float]:
+    """Return loss and accuracy on the images held out, both 0 if there are none."""
+    return epoch.validation_loss or 0.0, epoch.validation_accuracy or 0.0
+
+
 def _entry(epoch: Epoch) -> dict[str, object]:
     entry: dict[str, object] = {
         "fit": epoch.fit,

@@ -166,10 +166,13 @@ class Plan:
     @property
     def fits(self) -> tuple[tuple[FitName, int], ...]:
         """The name and the seed of each fit, in their order: the first one decides, the first measured one is kept."""
-        seeds = range(self.seed, self.seed + self.repeats)
-        deciding = seeds if self.further else seeds[:1]
-        names: tuple[FitName, ...] = ("decide", "final") if self.refit else ("decide",)
-        return tuple((name, seed) for seed in seeds for name in names if name == self.measured or seed in deciding)
+        fits: list[tuple[FitName, int]] = []
+        for seed in range(self.seed, self.seed + self.repeats):
+            if seed == self.seed or not self.refit or self.further:
+                fits.append(("decide", seed))
+            if self.refit:
+                fits.append(("final", seed))
+        return tuple(fits)
 
     @property
     def steps(self) -> tuple[int, ...]:

@@ -93,13 +93,14 @@ def provenance(
 def _other(plan: Plan) -> list[str]:
     """Return the other options of the command, where they are not the default; a backbone is named."""
     options = plan.options
-    flags = ("image_size", "augment", "backbone", "weights", "devices")
-    given = {flag: value for flag in flags if (value := getattr(options, flag)) != getattr(Options(), flag)}
     if plan.network.get("kind") == "backbone":
-        given["backbone"] = plan.network["name"]
+        options = replace(options, backbone=str(plan.network["name"]))
     if options.weights is not None:
-        given["weights"] = Path(options.weights).name
-    words = [word for flag, value in given.items() for word in (f"--{flag.replace('_', '-')}", str(value))]
+        options = replace(options, weights=Path(options.weights).name)
+    words = []
+    for flag in ("image_size", "augment", "backbone", "weights", "devices"):
+        if (value := getattr(options, flag)) != getattr(Options(), flag):
+            words += [f"--{flag.replace('_', '-')}", str(value)]
     return words + {None: [], True: ["--refit"], False: ["--no-refit"]}[options.refit]
 
 

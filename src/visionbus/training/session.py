@@ -13,7 +13,7 @@ from visionbus.training.building import NetworkSource
 from visionbus.training.checkpoint import Checkpoint
 from visionbus.training.classifier import Classifier, temperature_for
 from visionbus.training.fitting import State
-from visionbus.training.history import FitName
+from visionbus.training.history import FitName, spoilt
 from visionbus.training.job import Job, run
 from visionbus.training.plan import Plan
 from visionbus.training.processes import fabric_for, launch
@@ -93,6 +93,11 @@ class Session:
         if checkpoint.weights is None:
             raise KeyboardInterrupt
         decided, held_out = self._calibrated(checkpoint.weights)
+        if harm := spoilt(checkpoint.history, self.plan.seed):
+            self.progress.say(
+                f"note: the backbone was better before it was fine-tuned, {harm[0]:.4f} on the images held out: give "
+                "it more epochs"
+            )
         if len(checkpoint.finished) < len(self.plan.fits):
             return self._stopped(checkpoint, decided, held_out)
         done = zip(self.plan.fits, checkpoint.finished, strict=True)

@@ -1,0 +1,50 @@
+import io
+
+import pytest
+
+pytest.importorskip("torch")
+
+from rich.console import Console
+
+from visionbus.training.history import Epoch
+from visionbus.training.progress import TrainingProgress
+
+pytestmark = pytest.mark.slow  # torch takes seconds to import
+
+
+@pytest.fixture
+def said():
+    return io.StringIO()
+
+
+@pytest.fixture
+def progress(said):
+    return TrainingProgress(Console(file=said, width=40))
+
+
+def test_epochs_are_lines_with_speed_and_time_left(progress, said):
+    with progress:
+        progress.stage("decide, seed 0, 500 images", 20, later=3.0)
+        progress.step()
+        progress.epoch(Epoch(1, 4, 500, 0.51234, 0.8, 2.0, validation_loss=0.5, validation_accuracy=0.75))
+    first, second = said.getvalue().splitlines()
+    assert first == "decide, seed 0, 500 images: 20 steps"
+    figures = "loss 0.5123, accuracy 0.8000, held out 0.7500, 250 images/s, 12 s left"
+    assert second == f"decide, seed 0, 500 images: epoch 1 of 4, {figures}"
+
+
+def test_a_fit_that_goes_on_says_where(progress, said):
+    progress.stage("final, seed 0, 500 images", 20, later=0.0, done=7)
+    assert said.getvalue() == "final, seed 0, 500 images: 20 steps, 7 of them done\n"
+
+
+def test_what_a_file_name_says_to_a_terminal_is_shown_and_not_done(progress, said):
+    progress.say("skipped \x1b[2J[red].png")
+    assert "\x1b" not in said.getvalue()
+    assert "[red].png" in said.getvalue()
+
+
+def test_without_a_console_nothing_is_shown(capsys):
+    with TrainingProgress(None) as progress:
+        progress.say("nobody hears it")
+    assert capsys.readouterr() == ("", "")
