@@ -1,5 +1,6 @@
 """From data to a model file and back: trained, exported, read, the same."""
 
+import io
 import json
 import shlex
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
+from rich.console import Console
 
 torch = pytest.importorskip("torch")
 
@@ -126,16 +128,25 @@ def test_any_module_from_pixels_to_logits_can_be_exported(tmp_path):
     assert np.allclose(model.logits(images), network(torch.from_numpy(images)).detach() / 2, atol=1e-4)
 
 
+class Moody(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Linear(144, 2)
+
+    def forward(self, images):
+        flat = images.float().flatten(1)
+        return self.head(flat) if float(flat.mean()) > 0 else self.head(-flat)
+
+
+def test_own_network_that_cannot_be_exported_is_refused_before_it_is_trained(tmp_path, stripes):
+    said = io.StringIO()
+    with pytest.raises(ModelError, match="torch cannot export the network"):
+        train(stripes(100), tmp_path / "m.onnx", network=Moody(), console=Console(file=said))
+    assert "steps" not in said.getvalue()
+    assert not list(tmp_path.iterdir())
+
+
 def test_network_that_cannot_be_traced_is_an_error_that_says_so(tmp_path):
-    class Moody(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.head = torch.nn.Linear(144, 2)
-
-        def forward(self, images):
-            flat = images.float().flatten(1)
-            return self.head(flat) if float(flat.mean()) > 0 else self.head(-flat)
-
     with pytest.raises(ModelError, match=r"torch cannot export the network: give one that torch\.export can trace"):
         export(Moody(), tmp_path / "m.onnx", ["a", "b"], SPEC)
     assert not list(tmp_path.iterdir())
@@ -260,7 +271,7 @@ def test_weights_are_named_without_their_place():
     plan = make_plan(facts, options, network, (Phase(),))
     made = provenance(plan, "photos", Path("m.onnx"), name="m", columns=None, checks=None)
     assert "/home" not in json.dumps(made)
-    assert made["command"].endswith("--weights w.pth --backbone lite")
+    assert made["command"].endswith("--backbone lite --weights w.pth")
 
 
 def test_course_of_the_training_is_in_the_file_without_what_differs_each_time(trained):

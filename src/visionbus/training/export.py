@@ -87,6 +87,16 @@ def write(classifier: Classifier, path: Path, metadata: Metadata, *, images: npt
     return OnnxModel(path)
 
 
+def rehearse(network: nn.Module, classes: Sequence[str], spec: Input) -> None:
+    """Export a network to nowhere, so that one that cannot be is refused before it is trained.
+
+    Raises:
+        ModelError: if torch cannot export it.
+    """
+    classifier = Classifier(network, tuple(classes), spec)
+    _to_onnx(classifier, Metadata("rehearsal", classifier.classes, spec))
+
+
 def _to_onnx(classifier: Classifier, metadata: Metadata) -> bytes:
     """Trace the network into a graph, with normalisation and temperature inside."""
     network = copy.deepcopy(classifier.network).cpu()

@@ -15,7 +15,7 @@ from visionbus.training.augment import AugmentName
 from visionbus.training.building import Module, NetworkSource, input_for
 from visionbus.training.checkpoint import Checkpoint
 from visionbus.training.errors import CheckpointError
-from visionbus.training.export import write
+from visionbus.training.export import rehearse, write
 from visionbus.training.history import Epoch
 from visionbus.training.opening import open_for_training
 from visionbus.training.plan import Facts, Options, Plan, Precision, make_plan
@@ -136,6 +136,7 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
     Raises:
         DatasetError: if the data cannot be loaded, or is too little.
         CheckpointError: if there is no checkpoint to go on from, or it is of other data or another network.
+        ModelError: if torch cannot export the user's own network, which is tried before it is trained.
         ProcessError: if a process fails, where there are several.
         ValueError: if an option is out of range.
         OSError: if the file cannot be written.
@@ -214,6 +215,8 @@ def _planned(
         progress.say(note)
     sample = opened.train.subset(np.arange(min(Recipe.batch, len(opened.train))))
     trial = source.fresh(chosen, sample, seed=options.seed, spec=opened.input)
+    if source.own is not None:
+        rehearse(trial, opened.train.classes, opened.input)
     plan = make_plan(_facts(opened), options, chosen, phases_of(trial))
     sample = sample.subset(np.arange(min(plan.recipe.batch, len(sample))))
     plan = replace(plan, precision=choose(plan.precision, trial, sample, plan.recipe))

@@ -27,7 +27,8 @@ class FromPixels(nn.Module):
         """Normalise by mean and standard deviation per channel of images, uint8 [image, height, width, channel]."""
         values = np.arange(256)
         for channel in range(len(self.mean)):
-            counts = np.bincount(images[..., channel].ravel(), minlength=256)
+            pixels = torch.from_numpy(images[..., channel].flatten())
+            counts = torch.bincount(pixels, minlength=256).numpy()  # numpy's would make int64 of all pixels first
             mean = np.average(values, weights=counts)
             self.mean[channel] = mean
             self.deviation[channel] = max(np.sqrt(np.average((values - mean) ** 2, weights=counts)), 1.0)
