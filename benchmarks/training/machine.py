@@ -8,6 +8,8 @@ import re
 import subprocess
 from pathlib import Path
 
+from training.kept import RESULTS
+
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16")
 
 
@@ -24,13 +26,14 @@ def this_machine() -> str:
     return describe(cpuinfo.read_text() if cpuinfo.exists() else "", len(os.sched_getaffinity(0)))
 
 
-def commit() -> str:
-    """Return the commit that is checked out, empty where that cannot be known."""
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return found.stdout.strip()
+def commit(folder: Path = Path(__file__).parent) -> str:
+    """Return the commit that is checked out, empty where that cannot be known.
+
+    It ends in -dirty where files of it have changed, but for the results: they do with each measurement.
+    """
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", f":(exclude,top)*{RESULTS.name}")
+    return git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")

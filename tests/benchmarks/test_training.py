@@ -1,13 +1,14 @@
 """The benchmark of training: what it keeps, chooses and renders, and how it runs programs; not what it measures."""
 
 import json
+import subprocess
 import sys
 from argparse import Namespace
 
 import pytest
 from training import kept, page, rows, schedules, tables
 from training.contestants import Case, trained
-from training.machine import describe
+from training.machine import commit, describe
 from training.peers.peer import Epochs
 from training.running import FailedError, OverdueError, run
 
@@ -108,6 +109,26 @@ def test_the_figures_of_a_training_are_found():
 def test_a_processor_is_described_by_the_flags_that_matter():
     info = "processor : 0\nmodel name\t: Some CPU\nflags\t\t: fpu avx2 avx512_bf16 amx_bf16x\n"
     assert describe(info, 2) == "Some CPU, 2 cores, avx2 avx512_bf16"
+
+
+def test_a_commit_is_dirty_where_anything_but_the_results_has_changed(tmp_path):
+    def git(*words):
+        names = ("-c", "user.name=n", "-c", "user.email=e@example.org")
+        subprocess.run(["git", *names, *words], cwd=tmp_path, capture_output=True, check=True)
+
+    code, results = tmp_path / "code.py", tmp_path / "some" / kept.RESULTS.name
+    results.parent.mkdir()
+    for path in (code, results):
+        path.write_text("before")
+    git("init")
+    git("add", "--all")
+    git("commit", "-m", "all")
+    clean = commit(tmp_path)
+    assert clean.isalnum()
+    results.write_text("one more")
+    assert commit(results.parent) == clean
+    code.write_text("another")
+    assert commit(tmp_path) == f"{clean}-dirty"
 
 
 def test_a_run_counts_the_processor_time_of_processes_that_it_waited_for(tmp_path):
