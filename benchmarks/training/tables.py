@@ -53,9 +53,8 @@ def against_the_fastest(records: Sequence[Record], times: dict[str, float]) -> s
         if not own:
             return "is not measured yet"
         level = "at least" if mean(own, "accuracy") >= accuracy else "NOT"
-        return (
-            f"with {epochs(own)} epochs, {level} as accurate, takes {times[fastest] / mean(own, 'wall'):.1f} times less"
-        )
+        faster = times[fastest] / mean(own, "wall")
+        return f"with {epochs(own)} epochs, {level} as accurate, takes {faster:.1f} times less"
 
     return (
         f"Against the fastest of them ({fastest}), ours {compared_at(accuracies[fastest])}. Goal: 5. "
