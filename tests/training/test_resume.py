@@ -193,6 +193,22 @@ def test_name_of_the_interrupted_training_is_kept(data, interrupt, tmp_path, mon
     assert train(data, tmp_path / "m.onnx", resume=True).model.name == "mine"
 
 
+def test_a_second_training_to_the_same_output_is_refused_and_the_first_one_left_alone(data, interrupt, tmp_path):
+    output = tmp_path / "m.onnx"
+    interrupt(5)
+    train(data, output, **OPTIONS)
+    path = checkpoint.path_for(output)
+    before = path.read_bytes()
+    with checkpoint.claimed(path, output):
+        for resume in (False, True):
+            with pytest.raises(CheckpointError, match=r"another process trains .*m\.onnx: wait for its end"):
+                train(data, output, resume=resume)
+        with checkpoint.claimed(tmp_path / "other.checkpoint", tmp_path / "other.onnx"):
+            pass  # another output is free
+    assert path.read_bytes() == before
+    assert not list(tmp_path.glob("*.lock"))
+
+
 def test_full_disk_leaves_the_checkpoint_of_before(data, interrupt, tmp_path):
     interrupt(5)
     train(data, tmp_path / "m.onnx", **OPTIONS)

@@ -1,13 +1,15 @@
 """The state of a training in a file beside its output, from which it goes on."""
 
+import fcntl
 import io
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import IO
 from zipfile import BadZipFile
 
 import torch
@@ -59,18 +61,37 @@ def path_for(output: Path) -> Path:
     return output.with_suffix(".checkpoint")
 
 
-def reserve(path: Path, output: Path) -> None:
-    """Find out whether checkpoints can be written, before there is anything to lose.
+@contextmanager
+def claimed(path: Path, output: Path) -> Iterator[None]:
+    """Have a checkpoint for this process alone, and know that it can be written before there is anything to lose.
 
     Raises:
-        OSError: if they cannot; it names the output.
+        CheckpointError: if another process trains to the same output.
+        OSError: if it cannot be written; it names the output.
     """
-    temporary = path.with_name(path.name + ".part")
+    mark = path.with_name(path.name + ".lock")
     try:
-        temporary.touch()
-        temporary.unlink()
+        lock = mark.open("w")
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(output)) from error
+    with lock:
+        _lock(lock, output)
+        try:
+            yield
+        finally:
+            mark.unlink(missing_ok=True)
+
+
+def _lock(lock: IO[str], output: Path) -> None:
+    """Lock an open file until it is closed, or the process has ended, however it ends."""
+    taken = False
+    with suppress(OSError):  # a file system without locks: then nobody is kept out
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            taken = True
+    if taken or not os.fstat(lock.fileno()).st_nlink:  # or its owner has just ended, and removed it
+        raise CheckpointError(f"another process trains {output}: wait for its end, or name another output")
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:

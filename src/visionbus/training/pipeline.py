@@ -135,7 +135,8 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
 
     Raises:
         DatasetError: if the data cannot be loaded, or is too little.
-        CheckpointError: if there is no checkpoint to go on from, or it is of other data or another network.
+        CheckpointError: if there is no checkpoint to go on from, or it is of other data or another network; or if
+            another process trains to the same output.
         ModelError: if torch cannot export the user's own network, which is tried before it is trained.
         ProcessError: if a process fails, where there are several.
         ValueError: if an option is out of range.
@@ -160,10 +161,9 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
     if output.suffix != ".onnx":  # the card, with its suffix, must not replace it
         raise ValueError(f"the output must end in .onnx, not {output.name!r}: name it {output.stem}.onnx")
     path = checkpoints.path_for(output)
-    earlier = checkpoints.load(path) if resume else None
-    checkpoints.reserve(path, output)
     source = NetworkSource(network, backbone, weights)
-    with TrainingProgress(console) as progress:
+    with checkpoints.claimed(path, output), TrainingProgress(console) as progress:
+        earlier = checkpoints.load(path) if resume else None
         spec = earlier.plan.input if earlier else input_for(source, image_size)
         seed = earlier.plan.seed if earlier else seed
         opened = open_for_training(data, spec, seed=seed, columns=columns, checks=checks, progress=progress)
