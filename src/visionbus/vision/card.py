@@ -73,6 +73,8 @@ def _bullets(values: Mapping[str, object], depth: int = 0) -> Iterator[str]:
         if isinstance(value, Mapping):
             yield label
             yield from _bullets(value, depth + 1)
+        elif value is None or value == []:
+            yield f"{label} none"
         elif isinstance(value, list):
             yield f"{label} {_safe(', '.join(map(str, value)))}"
         else:
