@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from rich.console import Console
 
 torch = pytest.importorskip("torch")
 
-from visionbus.training import Classifier, Pixels, export, train  # noqa: E402 (torch may be missing)
+from visionbus.training import Classifier, DivergedError, Pixels, export, train  # noqa: E402 (torch may be missing)
 from visionbus.training.export import write  # noqa: E402 (the same)
 from visionbus.training.networks import NetworkConfig, build  # noqa: E402 (the same)
 from visionbus.training.plan import Facts, Options, make_plan  # noqa: E402 (the same)
@@ -136,6 +137,38 @@ class Moody(torch.nn.Module):
     def forward(self, images):
         flat = images.float().flatten(1)
         return self.head(flat) if float(flat.mean()) > 0 else self.head(-flat)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_network_whose_loss_is_no_number_any_more_is_an_error_at_once(tmp_path, stripes):
+    def steep(classes, spec):
+        layers = [torch.nn.Flatten(), *(torch.nn.Linear(144, 144) for _ in range(4)), torch.nn.Linear(144, classes)]
+        return Pixels(torch.nn.Sequential(*layers), mean=(0,), deviation=(1e-4,))
+
+    with pytest.raises(DivergedError, match=r"the loss is (nan|inf) in epoch 1"):
+        train(stripes(200), tmp_path / "m.onnx", network=steep, epochs=10, precision="fp32")
+    assert not (tmp_path / "m.onnx").exists()
+
+
+def test_file_names_that_are_no_text_are_refused_or_escaped(tmp_path, stripes):
+    odd, data = os.fsdecode(b"caf\xe9"), stripes(100)
+    with pytest.raises(ValueError, match=r"--name"):
+        train(data, tmp_path / f"{odd}.onnx", epochs=1)
+    with pytest.raises(ValueError, match="text of UTF-8"):
+        train(data, tmp_path / "m.onnx", name=odd)
+    np.savez(tmp_path / f"{odd}.npz", x_train=data.images, y_train=data.labels)
+    trained = train(tmp_path / f"{odd}.npz", tmp_path / f"{odd}.onnx", name="m", epochs=1, precision="fp32")
+    assert r"caf\udce9" in trained.model.provenance["command"]
+    assert r"caf\udce9" in trained.model.figures["dataset"]
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".md", ".html"])
+def test_folder_in_place_of_an_output_is_found_before_training(tmp_path, stripes, suffix):
+    (tmp_path / "m").with_suffix(suffix).mkdir()
+    said = io.StringIO()
+    with pytest.raises(IsADirectoryError, match=rf"m\{suffix}'"):
+        train(stripes(100), tmp_path / "m.onnx", console=Console(file=said))
+    assert not said.getvalue()
 
 
 def test_own_network_that_cannot_be_exported_is_refused_before_it_is_trained(tmp_path, stripes):

@@ -159,6 +159,10 @@ def test_time_budget_gives_what_fits_into_it_and_something_at_least(seconds, ste
     [
         {"epochs": 0},
         {"epochs": float("nan")},
+        {"epochs": 1e308},
+        {"seed": -1},
+        {"seed": 2**63},
+        {"name": ""},
         {"repeats": 0},
         {"devices": 0},
         {"time_budget": 0},

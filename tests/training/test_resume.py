@@ -240,6 +240,51 @@ def test_checkpoint_that_cannot_be_written_within_a_fit_does_not_end_it(data, wh
     assert "No space left on device" in console.file.getvalue()
 
 
+def test_full_disk_at_the_end_of_a_fit_does_not_end_the_training_either(data, whole, tmp_path, monkeypatch):
+    save, saved = checkpoint.save, []
+
+    def full(kept, path):
+        if saved:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        saved.append(path)
+        save(kept, path)
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    train(data, tmp_path / "m.onnx", **OPTIONS)
+    assert (tmp_path / "m.onnx").read_bytes() == whole
+
+
+def test_log_that_cannot_be_written_does_not_end_the_training(data, whole, tmp_path):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    train(data, tmp_path / "m.onnx", **OPTIONS, console=Console(file=Full()))
+    assert (tmp_path / "m.onnx").read_bytes() == whole
+
+
+def test_final_fit_without_time_does_not_count_and_is_made_when_the_training_goes_on(data, tmp_path, monkeypatch):
+    whole, path = tmp_path / "whole" / "m.onnx", tmp_path / "m.onnx"
+    whole.parent.mkdir()
+    options = {"epochs": 20, "precision": "fp32", "time_budget": 300.0}
+    train(data, whole, **options)
+    deadline = session.Session._deadline
+
+    def paused(one, number):
+        return 0.0 if one.plan.fits[number][0] == "final" else deadline(one, number)
+
+    monkeypatch.setattr(session.Session, "_deadline", paused)
+    trained = train(data, path, **options)
+    assert trained.stopped == "the final fit was stopped: this network was fitted without the images held out"
+    measured = (trained.model.logits(data.images).argmax(axis=1) == data.labels).mean()
+    assert measured > 0.9
+    monkeypatch.undo()
+    again = train(data, path, resume=True)
+    assert not again.stopped
+    assert trained.model.logits(data.images).shape == again.model.logits(data.images).shape
+    assert OnnxModel(path).version != trained.model.version
+
+
 def test_second_interrupt_ends_at_once_and_leaves_a_checkpoint(data, interrupt, tmp_path):
     interrupt(12, signals=2)
     with pytest.raises(KeyboardInterrupt):
@@ -283,6 +328,51 @@ def test_damaged_checkpoint_is_an_error(data, tmp_path, content):
     (tmp_path / "m.checkpoint").write_bytes(content)
     with pytest.raises(CheckpointError, match="damaged"):
         train(data, tmp_path / "m.onnx", resume=True)
+
+
+def test_changed_bytes_in_a_checkpoint_are_found(data, interrupt, tmp_path):
+    interrupt(12)
+    train(data, tmp_path / "m.onnx", **OPTIONS)
+    path = checkpoint.path_for(tmp_path / "m.onnx")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged"):
+        train(data, tmp_path / "m.onnx", resume=True)
+
+
+@pytest.mark.parametrize("lost", ["format", "plan", "data", "history", "current"])
+def test_checkpoint_that_lacks_something_is_an_error(data, interrupt, tmp_path, lost):
+    interrupt(3)
+    train(data, tmp_path / "m.onnx", **OPTIONS)
+    path = checkpoint.path_for(tmp_path / "m.onnx")
+    values = torch.load(path, weights_only=True)
+    del values[lost]
+    torch.save(values, path)
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoint.load(path)
+
+
+def test_checkpoint_of_another_kind_of_device_is_refused(data, interrupt, tmp_path):
+    interrupt(3)
+    train(data, tmp_path / "m.onnx", **OPTIONS)
+    path = checkpoint.path_for(tmp_path / "m.onnx")
+    kept = checkpoint.load(path)
+    checkpoint.save(replace(kept, plan=replace(kept.plan, accelerator="cuda")), path)
+    with pytest.raises(CheckpointError, match="on cuda, not cpu: train anew"):
+        train(data, tmp_path / "m.onnx", resume=True)
+
+
+def test_links_in_place_of_the_files_of_a_checkpoint_lead_nowhere(data, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "m.checkpoint.lock").symlink_to(victim)
+    with pytest.raises(OSError, match=r"m\.checkpoint\.lock"):
+        train(data, tmp_path / "m.onnx", **OPTIONS)
+    (tmp_path / "m.checkpoint.lock").unlink()
+    (tmp_path / "m.checkpoint.part").symlink_to(victim)
+    train(data, tmp_path / "m.onnx", **OPTIONS)
+    assert victim.read_text() == "mine"
 
 
 def test_pickle_in_a_checkpoint_is_never_executed(data, tmp_path):

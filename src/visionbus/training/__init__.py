@@ -20,7 +20,7 @@ except ModuleNotFoundError as error:
 
 from visionbus.training.augment import Augment
 from visionbus.training.classifier import Classifier, temperature_for
-from visionbus.training.errors import CheckpointError, ProcessError, TrainingError
+from visionbus.training.errors import CheckpointError, DivergedError, ProcessError, TrainingError
 from visionbus.training.export import export
 from visionbus.training.history import Epoch
 from visionbus.training.loop import Control, fit
@@ -33,6 +33,7 @@ __all__ = [
     "CheckpointError",
     "Classifier",
     "Control",
+    "DivergedError",
     "Epoch",
     "Network",
     "NetworkConfig",

@@ -9,8 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import IO
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import torch
 
@@ -71,18 +70,20 @@ def claimed(path: Path, output: Path) -> Iterator[None]:
     """
     mark = path.with_name(path.name + ".lock")
     try:
-        lock = mark.open("w")
+        lock = os.open(mark, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(output)) from error
-    with lock:
+        raise OSError(error.errno, error.strerror, str(mark if os.path.lexists(mark) else output)) from error
+    try:
         _lock(lock, output)
         try:
             yield
         finally:
             mark.unlink(missing_ok=True)
+    finally:
+        os.close(lock)
 
 
-def _lock(lock: IO[str], output: Path) -> None:
+def _lock(lock: int, output: Path) -> None:
     """Lock an open file until it is closed, or the process has ended, however it ends."""
     taken = False
     with suppress(OSError):  # a file system without locks: then nobody is kept out
@@ -90,7 +91,7 @@ def _lock(lock: IO[str], output: Path) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             taken = True
-    if taken or not os.fstat(lock.fileno()).st_nlink:  # or its owner has just ended, and removed it
+    if taken or not os.fstat(lock).st_nlink:  # or its owner has just ended, and removed it
         raise CheckpointError(f"another process trains {output}: wait for its end, or name another output")
 
 
@@ -119,7 +120,8 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     content = io.BytesIO()  # torch takes a full disk for an error of its own
     torch.save(values, content)
     try:
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)  # a link in its place would lead elsewhere
+        with temporary.open("xb") as file:
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
@@ -137,12 +139,21 @@ def load(path: Path) -> Checkpoint:
         CheckpointError: if it is missing, damaged, or of another version's format.
     """
     try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
+        return _read(path)
     except FileNotFoundError:
         raise CheckpointError(f"there is no {path} to go on from: train without --resume") from None
-    except (UnpicklingError, BadZipFile, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged, or no checkpoint ({error}): remove it, and train anew") from error
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
+    except CheckpointError:
+        raise
+    except (UnpicklingError, BadZipFile, RuntimeError, EOFError, LookupError, TypeError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged, or no checkpoint: remove it, and train anew") from error
+
+
+def _read(path: Path) -> Checkpoint:
+    with ZipFile(path) as archive:  # torch compares no checksums
+        if damaged := archive.testzip():
+            raise BadZipFile(f"the checksum of {damaged} is another one")
+    values = torch.load(path, map_location="cpu", weights_only=True)
+    if values["format"] != FORMAT:
         raise CheckpointError(f"{path} was written by another version of visionbus: use that one, or train anew")
     return Checkpoint(
         plan=Plan.from_json(json.loads(values["plan"])),

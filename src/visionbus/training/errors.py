@@ -2,6 +2,7 @@
 
 TrainingError
 ├── CheckpointError   a checkpoint that is missing, damaged, or of another training (also a ValueError)
+├── DivergedError     the loss is no number any more
 ├── ProcessError      a process of a training on several devices ended before its work was done
 └── WeightsError      pretrained weights that cannot be had, are damaged, or are of another network (also a ValueError)
 
@@ -15,6 +16,10 @@ class TrainingError(Exception):
 
 class CheckpointError(TrainingError, ValueError):
     """The training cannot go on from this checkpoint."""
+
+
+class DivergedError(TrainingError):
+    """The loss became infinite, or not a number: what follows would learn nothing."""
 
 
 class ProcessError(TrainingError):

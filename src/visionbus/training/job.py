@@ -25,7 +25,7 @@ class Job:
         name: "decide" or "final".
         seed: of the order of the images and the changes to them.
         recipe: how to train.
-        checkpoint: the file; the fit goes on from what is in it, and writes it when it is finished or stopped.
+        checkpoint: the file that is written when the fit is finished or stopped, and every so often.
         every: the seconds after which a checkpoint is written, within an epoch.
         deadline: when the fit must be over, by `time.monotonic`.
     """
@@ -60,6 +60,7 @@ class _Recorder:
 
 def run(
     job: Job,
+    base: Checkpoint,
     network: nn.Module,
     data: tuple[Dataset, Dataset | None],
     *,
@@ -67,10 +68,11 @@ def run(
     observer: Observer,
     stopped: Callable[[], bool],
 ) -> Checkpoint:
-    """Fit a network on the first data set and measure it on the second, from the checkpoint to the next one.
+    """Fit a network on the first data set and measure it on the second, from a checkpoint to the next one.
 
     Args:
         job: what to do.
+        base: what the checkpoint file holds, or should: it could not be written where the disk was full.
         network: a fresh one.
         data: what to learn from, and what to measure after each epoch.
         fabric: the devices and the precision; each of its processes calls this, and the first one writes.
@@ -78,22 +80,27 @@ def run(
         stopped: is asked after each step whether to stop.
 
     Returns:
-        What the checkpoint file holds now.
+        The next checkpoint, in the first process; in others, the one of before.
     """
-    began, base = time.monotonic(), checkpoints.load(job.checkpoint)
+    began, last = time.monotonic(), base
     recorder, first = _Recorder(job, observer), fabric.global_rank == 0
 
     def now() -> Checkpoint:
         seconds = base.seconds + time.monotonic() - began
         return replace(base, seconds=seconds, history=(*base.history, *recorder.epochs))
 
-    def keep(state: State) -> None:
+    def keep(reached: Checkpoint) -> None:
+        nonlocal last
+        last = reached
         try:
-            checkpoints.save(replace(now(), current=state), job.checkpoint)
+            checkpoints.save(reached, job.checkpoint)
         except OSError as error:
             observer.say(f"the checkpoint could not be written ({error}): the training goes on, with the last one kept")
 
-    control = Control(base.current, keep if first else None, job.every, stopped, job.deadline)
+    def keep_state(state: State) -> None:
+        keep(replace(now(), current=state))
+
+    control = Control(base.current, keep_state if first else None, job.every, stopped, job.deadline)
     train, validation = data
     done = fit(
         network,
@@ -107,5 +114,5 @@ def run(
     )
     if done and first:
         weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
-        checkpoints.save(now().with_fit(weights), job.checkpoint)
-    return checkpoints.load(job.checkpoint)
+        keep(now().with_fit(weights))
+    return last

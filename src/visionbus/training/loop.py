@@ -9,6 +9,7 @@ from typing import Protocol
 from lightning_fabric import Fabric
 from torch import nn
 
+from visionbus.training.errors import DivergedError
 from visionbus.training.fitting import Fitting, State
 from visionbus.training.history import Epoch
 from visionbus.training.recipe import Recipe
@@ -82,6 +83,9 @@ def fit(
 
     Returns:
         Whether the fit is finished; if not, it was stopped.
+
+    Raises:
+        DivergedError: if the loss of an epoch is infinite, or not a number.
     """
     control = control or Control()
     with random_state_of_its_own(fabric.device):
@@ -104,7 +108,13 @@ def _go_on(fitting: Fitting, control: Control, observer: Observer, validation: D
             observer.say(f"it would take too long: only {left} more steps are taken")
         ended = fitting.epoch_is_over
         if ended:
-            observer.epoch(fitting.end_epoch(validation))
+            epoch = fitting.end_epoch(validation)
+            if not math.isfinite(epoch.loss):
+                raise DivergedError(
+                    f"the loss is {epoch.loss} in epoch {epoch.number}, so nothing can be learnt any more: keep the "
+                    "network's values small, by normalised images (Pixels) and batch norms"
+                )
+            observer.epoch(epoch)
         since = time.monotonic() - kept
         if control.keep and (stopped or since >= control.every or (ended and since >= _EPOCH_END)):
             control.keep(fitting.state())

@@ -1,5 +1,6 @@
 """Trains a model file from data: what `visionbus train` does."""
 
+import errno
 import math
 import os
 import time
@@ -32,6 +33,7 @@ from visionbus.vision.datasets import Checks, Columns, TrainingData
 from visionbus.vision.datasets.array_sources import Source
 from visionbus.vision.files import replacing
 from visionbus.vision.metadata import Metadata
+from visionbus.vision.names import is_name
 from visionbus.vision.onnx import OnnxModel
 from visionbus.vision.report import write_report
 
@@ -137,6 +139,7 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
         DatasetError: if the data cannot be loaded, or is too little.
         CheckpointError: if there is no checkpoint to go on from, or it is of other data or another network; or if
             another process trains to the same output.
+        DivergedError: if the loss became infinite, or not a number.
         ModelError: if torch cannot export the user's own network, which is tried before it is trained.
         ProcessError: if a process fails, where there are several.
         ValueError: if an option is out of range.
@@ -160,6 +163,11 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
     )
     if output.suffix != ".onnx":  # the card, with its suffix, must not replace it
         raise ValueError(f"the output must end in .onnx, not {output.name!r}: name it {output.stem}.onnx")
+    if name is None and not is_name(output.stem):
+        raise ValueError(f"the name {output.stem!r} is no text of UTF-8: give the model another one (--name)")
+    for written in (output, output.with_suffix(".md"), output.with_suffix(".html")):
+        if written.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(written))
     path = checkpoints.path_for(output)
     source = NetworkSource(network, backbone, weights)
     with checkpoints.claimed(path, output), TrainingProgress(console) as progress:
@@ -173,7 +181,7 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
         else:
             plan = _planned(opened, options, source, began, progress)
             checkpoints.save(Checkpoint(plan, digest(opened), environment()), path)
-        ends = _end_of_fits(plan, began - (earlier.seconds if earlier else 0.0))
+        ends = math.inf if earlier else _end_of_fits(plan, began)
         name = plan.options.name or output.stem
         with Stop() as stop:
             outcome = Session(plan, opened, source, path, checkpoint_every, ends, progress, stop).run()
@@ -283,6 +291,11 @@ def _gone_on(
         progress.say(
             f"note: {key} was {earlier.environment.get(key)} and is {here[key]}: the weights may come out otherwise"
         )
+    device = fabric_for("fp32").device.type
+    if plan.accelerator != device:
+        raise CheckpointError(f"the checkpoint is of a training on {plan.accelerator}, not {device}: train anew")
+    if options.time_budget is not None:
+        progress.say("note: a training that goes on heeds no time budget")
     progress.say(f"going on after {earlier.seconds:.0f} s, as was planned then")
     return plan
 

@@ -11,12 +11,14 @@ from visionbus.training.errors import CheckpointError
 from visionbus.training.history import FitName
 from visionbus.training.recipe import Phase, Recipe
 from visionbus.vision import Input
+from visionbus.vision.names import is_name
 
 Precision = Literal["auto", "fp32", "bf16"]
 
 _ORTHOGONAL = 0.035  # the peak rate of orthogonalised steps; measured with full batches of small images only ...
 _EPOCHS = 6.0  # ... in no more epochs than these, which are the default ...
 _FURTHER = 0.6  # ... and how many of them a final fit that goes on from what decided needs
+_MOST_EPOCHS = 1_000_000
 _TUNED = 32  # the largest batch where weights are fine-tuned: in so few epochs, larger ones make too few steps
 _UNEVEN = 3.0  # how often the largest class must outnumber the smallest for classes to be weighted
 
@@ -65,8 +67,12 @@ class Options:
         for name in ("repeats", "devices"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.epochs is not None and not 0 < self.epochs < math.inf:
-            raise ValueError(f"epochs must be a number above 0, not {self.epochs}")
+        if self.epochs is not None and not 0 < self.epochs <= _MOST_EPOCHS:
+            raise ValueError(f"epochs must be a number above 0, at most {_MOST_EPOCHS}, not {self.epochs}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be at least 0 and below 2**63, not {self.seed}")
+        if self.name is not None and not is_name(self.name):
+            raise ValueError(f"a name must be a text of UTF-8, and not empty, unlike {self.name!r}")
         if self.time_budget is not None and not 0 < self.time_budget < math.inf:
             raise ValueError(f"time_budget must be a number of seconds above 0, not {self.time_budget}")
 

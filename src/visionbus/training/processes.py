@@ -207,6 +207,7 @@ def _work(fabric: Fabric, pickled: bytes, link: Connection) -> None:
     validation = order.validation.open() if order.validation and fabric.global_rank == 0 else None
     run(
         order.job,
+        checkpoints.load(order.job.checkpoint),
         order.network,
         (order.train.open(), validation),
         fabric=fabric,

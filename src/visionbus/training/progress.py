@@ -43,8 +43,11 @@ class TrainingProgress:
         self._bar.stop()
 
     def say(self, fact: str) -> None:
-        """Print a line."""
-        self._console.print(plain(fact), highlight=False, markup=False, soft_wrap=True)
+        """Print a line; where that fails, as on a full disk, nothing is printed any more, and the training goes on."""
+        try:
+            self._console.print(plain(fact), highlight=False, markup=False, soft_wrap=True)
+        except OSError:
+            self._console.quiet = True
 
     @contextmanager
     def decoding(self) -> Iterator[Callable[[int, int], None]]:

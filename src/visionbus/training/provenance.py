@@ -87,7 +87,8 @@ def provenance(
     }
     if weights := plan.network.get("weights"):
         settings["network"] = {**plan.network, "weights": Path(str(weights)).name}
-    return {"command": shlex.join(command), **settings, **environment()}
+    typed = shlex.join(command).encode(errors="backslashreplace").decode()  # names of files may be no text
+    return {"command": typed, **settings, **environment()}
 
 
 def _other(plan: Plan) -> list[str]:

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -114,10 +115,30 @@ class Session:
         for number in range(len(checkpoint.finished), len(fits)):
             if self.stop.requested:
                 break
-            checkpoint = self._fit(number, checkpoint)
+            before, checkpoint = checkpoint, self._fit(number, checkpoint)
             if len(checkpoint.finished) == number:
                 break
+            if self._hurried(number, checkpoint):
+                self.progress.say("the time was over before the final fit had learnt enough: it does not count")
+                checkpoint = before
+                with suppress(OSError):  # a full disk: what is there counts a fit too many, and leads to a model, too
+                    checkpoints.save(checkpoint, self.path)
+                break
         return checkpoint
+
+    def _hurried(self, number: int, checkpoint: Checkpoint) -> bool:
+        """Tell whether the clock left a final fit less than half of the share that the first fit had of its steps.
+
+        Then nothing that was measured of the first network is true of the final one.
+        """
+
+        def share(one: int) -> float:
+            name, seed = self.plan.fits[one]
+            shown = sum(epoch.images for epoch in checkpoint.history if (epoch.fit, epoch.seed) == (name, seed))
+            images = len(self._images(name))
+            return shown * self.plan.recipe.steps_per_epoch(images) / images / self.plan.steps[one]
+
+        return self.plan.fits[number][0] == "final" and share(number) < share(0) / 2
 
     def _fit(self, number: int, checkpoint: Checkpoint) -> Checkpoint:
         """Do one fit, in this process or in several."""
@@ -137,7 +158,9 @@ class Session:
         plan = self.plan
         fabric = fabric_for(plan.precision, devices=plan.devices, accelerator=plan.accelerator)
         if plan.devices == 1:
-            return run(job, network, (train, held_out), fabric=fabric, observer=self.progress, stopped=self.stop)
+            return run(
+                job, checkpoint, network, (train, held_out), fabric=fabric, observer=self.progress, stopped=self.stop
+            )
         return launch(
             job,
             network,

@@ -12,6 +12,7 @@ from visionbus.vision.datasets.listing import PARTS, Part
 from visionbus.vision.datasets.opened import Split, TrainingData, divided
 from visionbus.vision.errors import DatasetError
 from visionbus.vision.images import Input
+from visionbus.vision.text import plain
 
 
 def open_arrays(
@@ -35,7 +36,7 @@ def open_arrays(
     parts, trainval, said = _with_validation(parts, holdout, memory)
     height, width, channels = trainval.images.shape[1:]
     data = TrainingData(
-        found.name,
+        plain(found.name),
         Input(height, width, "L" if channels == 1 else "RGB"),
         trainval,
         trainval=trainval,

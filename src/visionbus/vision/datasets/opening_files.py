@@ -16,6 +16,7 @@ from visionbus.vision.datasets.listing import PARTS, File, Listing, Part, Skippe
 from visionbus.vision.datasets.opened import Split, TrainingData, divided
 from visionbus.vision.errors import DatasetError
 from visionbus.vision.images import Input
+from visionbus.vision.text import plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ def open_files(
     check_broken(listing.source, skipped, len(paths) + len(listing.skipped), checks.allow_broken)
     parts, trainval = _parts(ordered, decoded)
     data = TrainingData(
-        listing.name,
+        plain(listing.name),
         spec,
         trainval,
         trainval=trainval,
