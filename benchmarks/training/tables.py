@@ -51,14 +51,14 @@ def against_the_fastest(records: Sequence[Record], times: dict[str, float]) -> s
     def compared_at(accuracy: float) -> str:
         own = ours_for(records, "a", accuracy)
         if not own:
-            return "is not measured yet"
+            return "ours is not measured yet"
         level = "at least" if mean(own, "accuracy") >= accuracy else "NOT"
         faster = times[fastest] / mean(own, "wall")
-        return f"with {epochs(own)} epochs, {level} as accurate, takes {faster:.1f} times less"
+        return f"ours with {epochs(own)} epochs is {level} as accurate, and {faster:.1f} times as fast as the fastest"
 
     return (
-        f"Against the fastest of them ({fastest}), ours {compared_at(accuracies[fastest])}. Goal: 5. "
-        f"Against the most accurate of them, ours {compared_at(max(accuracies.values()))} than that fastest one."
+        f"Against the fastest of them, {fastest}: {compared_at(accuracies[fastest])}. Goal: 5. "
+        f"Against the most accurate of them: {compared_at(max(accuracies.values()))}."
     )
 
 

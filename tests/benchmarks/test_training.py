@@ -67,8 +67,10 @@ def test_row_a_compares_ours_as_accurate_as_the_fastest_and_as_the_best_with_the
     text = tables.of_documented(records)
     assert "| Keras, mnist_convnet | 9 | 88.00 | 60.0 | 20.0 | 1 | 92.00 | 10.0 | 6.0 |" in text
     fastest, best = text.splitlines()[-1].split(" Goal: 5. ")
-    assert fastest.endswith("(Keras, mnist_convnet), ours with 1 epochs, at least as accurate, takes 6.0 times less.")
-    assert best.endswith("ours with 2 epochs, at least as accurate, takes 3.0 times less than that fastest one.")
+    faster = "is at least as accurate, and {} times as fast as the fastest."
+    assert fastest.endswith(f" fastest of them, Keras, mnist_convnet: ours with 1 epochs {faster.format('6.0')}")
+    assert best.endswith(f" most accurate of them: ours with 2 epochs {faster.format('3.0')}")
+    assert tables.of_documented(records[:-1]).endswith(" most accurate of them: ours is not measured yet.")
 
 
 def test_row_b_says_more_than_where_a_peer_did_not_get_there():

@@ -123,7 +123,8 @@ def test_what_was_trained_is_said_one_fact_a_line(visionbus, folder):
 
 @needs_torch
 @pytest.mark.slow
-def test_interrupted_it_writes_what_there_is_and_goes_on_when_asked(visionbus, folder):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_writes_what_there_is_and_goes_on_when_asked(visionbus, folder, number):
     command = [*visionbus, "train", "data", "-o", "lights.onnx"]
     options = ["--epochs", "150", "--precision", "fp32"]
     with subprocess.Popen(
@@ -131,7 +132,7 @@ def test_interrupted_it_writes_what_there_is_and_goes_on_when_asked(visionbus, f
     ) as process:
         for line in process.stderr:
             if "epoch 2 of" in line:
-                process.send_signal(signal.SIGINT)
+                process.send_signal(number)
                 break
         out, err = process.communicate()
     assert process.returncode == 130, err

@@ -297,14 +297,21 @@ def test_final_fit_of_many_small_images_goes_on_from_the_network_that_decided(tm
     assert "the network before it learnt these images" in report
 
 
-def test_weights_are_named_without_their_place():
-    options = Options(weights="/home/me/w.pth")
+def provenance_of(data, options, network):
     facts = Facts((90, 10), 10, 110, held_out=True, input=SPEC, classes=("a", "b"))
-    network = {"kind": "backbone", "name": "lite", "weights": "/home/me/w.pth"}
     plan = make_plan(facts, options, network, (Phase(),))
-    made = provenance(plan, "photos", Path("m.onnx"), name="m", columns=None, checks=None)
+    return provenance(plan, data, Path("m.onnx"), name="m", columns=None, checks=None)
+
+
+def test_weights_are_named_without_their_place():
+    network = {"kind": "backbone", "name": "lite", "weights": "/home/me/w.pth"}
+    made = provenance_of("photos", Options(weights="/home/me/w.pth"), network)
     assert "/home" not in json.dumps(made)
     assert made["command"].endswith("--backbone lite --weights w.pth")
+
+
+def test_data_whose_name_begins_with_a_dash_is_no_option_in_the_command():
+    assert provenance_of("-photos", Options(), {"kind": "small"})["command"].startswith("visionbus train ./-photos -o ")
 
 
 def test_course_of_the_training_is_in_the_file_without_what_differs_each_time(trained):

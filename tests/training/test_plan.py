@@ -164,6 +164,7 @@ def test_time_budget_gives_what_fits_into_it_and_something_at_least(seconds, ste
         {"seed": 2**63},
         {"name": ""},
         {"repeats": 0},
+        {"repeats": 101},
         {"devices": 0},
         {"time_budget": 0},
         {"precision": "fp8"},

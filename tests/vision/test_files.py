@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from visionbus.vision import files
-from visionbus.vision.files import read_limited
+from visionbus.vision.files import read_limited, replacing
 
 
 def test_file_of_the_limit_s_size_is_read_and_a_longer_one_is_refused(tmp_path):
@@ -59,3 +59,13 @@ def test_file_that_does_not_tell_its_size_is_read_within_the_limit():
     assert whole == path.read_bytes()
     with pytest.raises(OSError, match=f"more than {len(whole) - 1}: use a smaller one"):
         read_limited(path, len(whole) - 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a device that is always full")
+def test_disk_that_fills_while_a_file_is_written_leaves_the_old_one_and_is_an_error_that_names_it(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(OSError, match="No space left") as caught, replacing(path):
+        Path("/dev/full").write_bytes(b"new")
+    assert caught.value.filename == str(path)
+    assert [one.read_bytes() for one in tmp_path.iterdir()] == [b"old"]

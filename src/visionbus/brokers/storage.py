@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
 import tempfile
 import uuid
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visionbus.brokers.errors import DataError
+from visionbus.locks import claim
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,10 +46,8 @@ def claimed(data: Path | None, nodes: int) -> Iterator[Storage]:
     if not (folder / _CLUSTER).exists() and (others := {one.name for one in folder.iterdir()} - known):
         raise DataError(f"{data} holds no cluster but {min(others)!r}: name an empty folder, or one that is not there")
     with (folder / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(f"another process has a cluster running on {data}: name another folder") from None
+        if not claim(lock):
+            raise DataError(f"another process has a cluster running on {data}: name another folder")
         yield Storage(folder, _cluster_id(folder, nodes))
 
 

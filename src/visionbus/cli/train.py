@@ -106,7 +106,7 @@ class Duration(click.ParamType[float]):
 @click.option(
     "--repeats",
     metavar="N",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 100),
     default=1,
     show_default=True,
     help="Train with N seeds and measure each on the test set, to see the spread. The file has the first.",
@@ -166,7 +166,8 @@ def train(  # noqa: PLR0913 (an argument per option)
     A tenth of the training images is held out at first to calibrate the probabilities, unless there is a validation
     split; then the model is trained on all of them. If DATA has a test set, the finished model is measured on it, once.
 
-    Ctrl-C stops in good order: FILE then has what was learnt so far, and the same command with --resume goes on.
+    Ctrl-C or SIGTERM stops in good order: FILE then has what was learnt so far, and the same command with --resume goes
+    on.
 
     \b
     Examples:

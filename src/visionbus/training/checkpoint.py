@@ -1,6 +1,5 @@
 """The state of a training in a file beside its output, from which it goes on."""
 
-import fcntl
 import io
 import json
 import os
@@ -13,6 +12,7 @@ from zipfile import BadZipFile, ZipFile
 
 import torch
 
+from visionbus.locks import claim
 from visionbus.training.errors import CheckpointError
 from visionbus.training.fitting import State
 from visionbus.training.history import Epoch
@@ -66,7 +66,7 @@ def claimed(path: Path, output: Path) -> Iterator[None]:
 
     Raises:
         CheckpointError: if another process trains to the same output.
-        OSError: if it cannot be written; it names the output.
+        OSError: if it cannot be written; it names the output, or the lock file that is there.
     """
     mark = path.with_name(path.name + ".lock")
     try:
@@ -74,25 +74,14 @@ def claimed(path: Path, output: Path) -> Iterator[None]:
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(mark if os.path.lexists(mark) else output)) from error
     try:
-        _lock(lock, output)
+        if not claim(lock) or not os.fstat(lock).st_nlink:  # or its owner has just ended, and removed it
+            raise CheckpointError(f"another process trains {output}: wait for its end, or name another output")
         try:
             yield
         finally:
             mark.unlink(missing_ok=True)
     finally:
         os.close(lock)
-
-
-def _lock(lock: int, output: Path) -> None:
-    """Lock an open file until it is closed, or the process has ended, however it ends."""
-    taken = False
-    with suppress(OSError):  # a file system without locks: then nobody is kept out
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            taken = True
-    if taken or not os.fstat(lock).st_nlink:  # or its owner has just ended, and removed it
-        raise CheckpointError(f"another process trains {output}: wait for its end, or name another output")
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:

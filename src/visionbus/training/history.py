@@ -62,8 +62,8 @@ def compact(history: Sequence[Epoch], seed: int) -> list[dict[str, object]]:
     return [_entry(epoch) for epoch in history if epoch.seed == seed]
 
 
-def spoilt(history: Sequence[Epoch], seed: int) -> tuple[float, float] | None:
-    """Return the accuracy on the images held out before the fine-tuning of a backbone and after, where that did harm.
+def spoilt(history: Sequence[Epoch], seed: int) -> float | None:
+    """Return the accuracy on the images held out before the fine-tuning of a backbone, where that did harm.
 
     It did if the loss is larger, too; accuracy alone differs by chance where few images are held out.
     """
@@ -72,7 +72,7 @@ def spoilt(history: Sequence[Epoch], seed: int) -> tuple[float, float] | None:
     if not before or deciding[-1].features:
         return None
     (head_loss, head), (tuned_loss, tuned) = _held_out(before[-1]), _held_out(deciding[-1])
-    return (head, tuned) if tuned < head and tuned_loss > head_loss else None
+    return head if tuned < head and tuned_loss > head_loss else None
 
 
 def _held_out(epoch: Epoch) -> tuple[float, float]:

@@ -19,6 +19,7 @@ _ORTHOGONAL = 0.035  # the peak rate of orthogonalised steps; measured with full
 _EPOCHS = 6.0  # ... in no more epochs than these, which are the default ...
 _FURTHER = 0.6  # ... and how many of them a final fit that goes on from what decided needs
 _MOST_EPOCHS = 1_000_000
+_MOST_REPEATS = 100
 _TUNED = 32  # the largest batch where weights are fine-tuned: in so few epochs, larger ones make too few steps
 _UNEVEN = 3.0  # how often the largest class must outnumber the smallest for classes to be weighted
 
@@ -64,9 +65,10 @@ class Options:
         for name, known in (("precision", get_args(Precision)), ("augment", get_args(AugmentName))):
             if getattr(self, name) not in known:
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}")
-        for name in ("repeats", "devices"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not 1 <= self.repeats <= _MOST_REPEATS:
+            raise ValueError(f"repeats must be at least 1, at most {_MOST_REPEATS}, not {self.repeats}")
+        if self.devices < 1:
+            raise ValueError(f"devices must be at least 1, not {self.devices}")
         if self.epochs is not None and not 0 < self.epochs <= _MOST_EPOCHS:
             raise ValueError(f"epochs must be a number above 0, at most {_MOST_EPOCHS}, not {self.epochs}")
         if not 0 <= self.seed < 2**63:

@@ -101,7 +101,7 @@ def launch(
             with stop.calling(lambda: ours.send("stop")), _ended_with_this():
                 fabric.launch(_work, order, theirs)  # type: ignore[arg-type]  # it takes arguments, too
         except ProcessException as error:
-            if not stop.requested:  # Ctrl-C may end a process that is only starting
+            if not stop.requested:  # Ctrl-C may end a process that is only starting, SIGTERM to the whole group any
                 raise ProcessError(_reason(error)) from error
         finally:
             theirs.close()

@@ -77,7 +77,8 @@ def provenance(
     columns = columns or Columns()
     if columns.folder:  # a file names no path of the machine that made it
         columns = replace(columns, folder=Path(columns.folder.name))
-    command = ["visionbus", "train", data, "-o", output.name]
+    source = f"./{data}" if data.startswith("-") else data
+    command = ["visionbus", "train", source, "-o", output.name]
     if name != output.stem:
         command += ["--name", name]
     command += ["--epochs", f"{plan.recipe.epochs:.10g}", "--seed", str(plan.seed), "--repeats", str(plan.repeats)]

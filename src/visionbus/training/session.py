@@ -94,9 +94,9 @@ class Session:
         if checkpoint.weights is None:
             raise KeyboardInterrupt
         decided, held_out = self._calibrated(checkpoint.weights)
-        if harm := spoilt(checkpoint.history, self.plan.seed):
+        if before := spoilt(checkpoint.history, self.plan.seed):
             self.progress.say(
-                f"note: the backbone was better before it was fine-tuned, {harm[0]:.4f} on the images held out: give "
+                f"note: the backbone was better before it was fine-tuned, {before:.4f} on the images held out: give "
                 "it more epochs"
             )
         if len(checkpoint.finished) < len(self.plan.fits):

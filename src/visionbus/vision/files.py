@@ -46,7 +46,7 @@ def replacing(path: Path) -> Iterator[Path]:
     last one wins.
 
     Raises:
-        OSError: if the folder is not writable.
+        OSError: if the folder is not writable, or the disk is full; it names `path`.
     """
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -58,6 +58,10 @@ def replacing(path: Path) -> Iterator[Path]:
         os.fsync(handle)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # as of a disk that fills while it is written
     finally:
         os.close(handle)
         temporary.unlink(missing_ok=True)

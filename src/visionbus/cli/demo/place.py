@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from visionbus.locks import claim
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,9 +42,7 @@ def own_place() -> Iterator[Place]:
         place = Place(FOLDER / f"results{suffix}.db", FOLDER / f"run{suffix}")
         place.folder.mkdir(parents=True, exist_ok=True)
         with (place.folder / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, however it ends
-            except BlockingIOError:
+            if not claim(lock):
                 continue
             place.remove_bus()
             for path in [*FOLDER.glob(f"{place.results.name}*"), *place.folder.glob("*.log")]:
