@@ -12,6 +12,7 @@ from visionbus.brokers.kafka import KafkaCluster
 from visionbus.brokers.properties import QUICK
 from visionbus.brokers.pubsub import PROJECT, VARIABLE, PubsubEmulator
 
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch is loaded: more processes than cores train at once
 
 @dataclass(frozen=True)
 class ForeignKafka:

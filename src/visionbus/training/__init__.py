@@ -3,9 +3,9 @@
 import os
 from importlib.util import find_spec
 
-# Read when torch is loaded: threads of OpenMP that wait for each other spin for microseconds, not milliseconds. Where
-# other programs need the cores, small networks train ten times as fast so.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# Read when torch is loaded: for how long threads of OpenMP that wait for each other spin. Less costs time where nobody
+# else needs the cores, more where somebody does (docs/decisions/0207-training.md).
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 try:
     import lightning_fabric  # noqa: F401 (to say at once what is missing)
