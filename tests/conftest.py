@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import settings
 
 from visionbus.brokers.errors import InstallError
 from visionbus.brokers.kafka import KafkaCluster
@@ -13,6 +14,10 @@ from visionbus.brokers.properties import QUICK
 from visionbus.brokers.pubsub import PROJECT, VARIABLE, PubsubEmulator
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch is loaded: more processes than cores train at once
+if "CI" not in os.environ:  # there Hypothesis does so by itself
+    settings.register_profile("patient", deadline=None)
+    settings.load_profile("patient")
+
 
 @dataclass(frozen=True)
 class ForeignKafka:
@@ -41,7 +46,8 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.slow)
     yield
     for item in items:
-        if (item in real or "broker" in item.nodeid) and item.get_closest_marker("slow"):
+        named = any(word in item.nodeid for word in ("broker", "kafka", "pubsub"))
+        if (item in real or named) and item.get_closest_marker("slow"):
             # Real brokers on shared, noisy machines: what fails is run once more, which the summary tells (R).
             item.add_marker(pytest.mark.flaky(reruns=1))
 

@@ -126,7 +126,7 @@ def test_what_was_trained_is_said_one_fact_a_line(visionbus, folder):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_writes_what_there_is_and_goes_on_when_asked(visionbus, folder, number):
     command = [*visionbus, "train", "data", "-o", "lights.onnx"]
-    options = ["--epochs", "150", "--precision", "fp32"]
+    options = ["--epochs", "600", "--no-refit", "--precision", "fp32"]  # one long fit: the signal may come late
     with subprocess.Popen(
         [*command, *options], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -144,7 +144,7 @@ def test_interrupted_it_writes_what_there_is_and_goes_on_when_asked(visionbus, f
         [*command, "--epochs", "3", "--resume"], cwd=folder, capture_output=True, text=True, check=False
     )
     assert other.returncode == 1
-    assert "the checkpoint was planned with epochs 150.0, not 3.0" in other.stderr
+    assert "the checkpoint was planned with epochs 600.0, not 3.0" in other.stderr
     done = subprocess.run([*command, *options, "--resume"], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "stopped" not in OnnxModel(folder / "lights.onnx").figures

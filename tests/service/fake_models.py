@@ -50,6 +50,14 @@ class Slow(Brightness):
         return super().logits(batch)
 
 
+class Slower(Brightness):
+    """Takes so long that a signal finds it at work, however late it is sent."""
+
+    def logits(self, batch):
+        time.sleep(0.05 * len(batch))
+        return super().logits(batch)
+
+
 class Stubborn(Brightness):
     """Sleeps for an hour over each real image, and says in a file that it does."""
 

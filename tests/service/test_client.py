@@ -96,6 +96,7 @@ async def test_what_is_no_image_ends_the_submission(topic):
 @pytest.mark.parametrize("confirmed", [0, 2])
 async def test_send_that_fails_is_tried_again_under_the_same_ids(topic, monkeypatch, confirmed):
     outage = [UnavailableError("the disk is full")] * 3
+    monkeypatch.setattr("visionbus.service.client._PATIENCE", 60.0)  # all go in one batch, however slow the machine
     async with connect("memory://") as bus, Client(bus, topic=topic, run="r") as client:
         really_send = bus.send
 

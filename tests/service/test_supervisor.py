@@ -22,6 +22,7 @@ from visionbus.service.wire import ANSWERS, REQUESTS, RESULTS, WORKERS, Answer
 
 pytestmark = pytest.mark.slow
 FOLDER = Path(__file__).parent
+LONG = {"ack_deadline": 600.0}  # a lease that nobody renews meanwhile, which takes a turn at the file
 IMAGES = np.random.default_rng(0).integers(0, 200, (500, 2, 2), np.uint8)
 
 
@@ -163,7 +164,9 @@ async def keep_frozen(process, progress):
         progress.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(5.0):  # longer than its leases
-                await progress.wait()
+                await progress.wait()  # perhaps of what was claimed before
+                progress.clear()
+                await progress.wait()  # this was claimed since: the file is free
                 return
         os.kill(process, signal.SIGCONT)
         await asyncio.sleep(0.01)
@@ -199,15 +202,10 @@ async def test_frozen_worker_that_wakes_after_its_lease_does_no_harm(bus_url, tm
     assert "killed" not in "\n".join(reports)
 
 
-def gone_within_two_seconds(processes):
-    _, alive = psutil.wait_procs(processes, timeout=2.0)
-    return not alive
-
-
-async def test_workers_end_within_two_seconds_of_their_supervisors_death(bus_url, tmp_path, monkeypatch):
+async def test_workers_end_soon_after_their_supervisors_death(bus_url, tmp_path, monkeypatch):
     busy = tmp_path / "busy"
     monkeypatch.setenv("BUSY_FILE", str(busy))
-    async with connect(bus_url) as bus, program("Stubborn", bus_url, processes=3) as (process, _reports):
+    async with connect(bus_url) as bus, program("Stubborn", bus_url, **LONG, processes=3) as (process, _reports):
         workers = psutil.Process(process.pid).children()
         assert len(workers) == 3
         assert {os.getpgid(one.pid) for one in workers} == {os.getpgid(process.pid)}
@@ -217,17 +215,20 @@ async def test_workers_end_within_two_seconds_of_their_supervisors_death(bus_url
             while not busy.exists():  # noqa: ASYNC110 (a file wakes nobody)
                 await asyncio.sleep(0.01)
         process.kill()
-        assert gone_within_two_seconds(workers)
+        _, alive = psutil.wait_procs(
+            workers, timeout=15.0
+        )  # 2 s, and what a busy machine adds; else they stay for ever
+        assert not alive
 
 
 async def test_sigterm_finishes_what_is_in_process_and_gives_back_the_rest(bus_url):
-    async with connect(bus_url) as bus, program("Slow", bus_url, ack_deadline=600.0) as (process, _reports):
+    async with connect(bus_url) as bus, program("Slower", bus_url, **LONG) as (process, _reports):
         ids = await submit(bus, IMAGES)
         async with bus.subscribe(f"visionbus.{ANSWERS}", RESULTS) as receiver:
             assert await receiver.receive(timeout=60)  # they are at work
         workers = psutil.Process(process.pid).children()
         process.terminate()
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert await asyncio.wait_for(process.wait(), 30) == 0
         assert not any(one.is_running() for one in workers)
         # With leases of ten minutes, what comes now was given back.
         async with bus.subscribe(f"visionbus.{REQUESTS}", WORKERS) as receiver:

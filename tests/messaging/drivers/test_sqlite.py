@@ -242,6 +242,8 @@ def test_who_waited_long_for_a_turn_takes_nothing_over_for_a_while(path, monkeyp
 
     async def wait():
         writer = sqlite_writer.Writer(path, synchronous="normal")
+        await writer.run(lambda store: None)  # makes the file, which may take long
+        writer._patient_until = 0.0
         assert not await writer.run(lambda store: store.patient)
         with holding(path, mode="turn"):
             waiting = asyncio.create_task(writer.run(lambda store: store.patient))
@@ -431,7 +433,9 @@ def test_receiver_frozen_in_its_turn_robs_nobody(path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_who_could_not_write_takes_nothing_over_for_a_while(path):
+def test_who_could_not_write_takes_nothing_over_for_a_while(path, monkeypatch):
+    monkeypatch.setattr(sqlite_writer, "PATIENCE", 3600)
+
     async def fail():
         writer = sqlite_writer.Writer(path, synchronous="normal")
         await writer.run(lambda store: None)

@@ -58,8 +58,9 @@ def second_run(path, clock):
     return decode([path], SPEC, Decoding()).images[0, 0, 0].tolist()
 
 
-def test_file_that_changed_within_two_seconds_of_being_cached_is_read_again(tmp_path, coarse):
+def test_file_that_changed_within_two_seconds_of_being_cached_is_read_again(tmp_path, coarse, monkeypatch):
     coarse[0] = round(time.time())
+    monkeypatch.setattr(pixel_cache.time, "time", lambda: coarse[0] + 1.9)
     assert second_run(tmp_path / "a.bmp", coarse) == list(BLUE)
 
 

@@ -54,6 +54,7 @@ def test_questions_that_are_open_end_when_the_bus_is_closed(cluster):
         admin, ours = Admin(settings_of(cluster)), groups.Groups(settings_of(cluster))
         await admin.create("images")
         cluster.freeze(1)
+        await asyncio.sleep(0.5)  # the signal stops one thread after the other
         open_ones = admin.topic("images"), ours.committed("workers", "images", [0]), ours.begin("w", "images", {0: 0})
         asking = [asyncio.create_task(one) for one in open_ones]
         await asyncio.wait(asking, timeout=0.3)

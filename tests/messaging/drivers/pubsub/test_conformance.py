@@ -62,7 +62,8 @@ def _run(name, url):
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", WAITING)
-def test_waiting_claim_holds(side_by_side, name):
+def test_waiting_claim_holds(side_by_side, pubsub, name):
     assert name in CLAIMS
-    finished = side_by_side[name].result()
+    running = side_by_side.pop(name, None)  # none where this is the second try, which is to be one
+    finished = running.result() if running else _run(name, pubsub.url)
     assert finished.returncode == 0, finished.stdout

@@ -111,12 +111,16 @@ async def test_sends_of_many_tasks_go_together(monkeypatch):
 
 
 async def test_lingering_brings_more_together(monkeypatch):
-    async with served(monkeypatch, "?linger=0.2") as (bus, _, service):
-        sending = [asyncio.create_task(bus.send("images", message)) for message in numbered(3)]
+    async with served(monkeypatch, "?linger=20") as (bus, _, service):
+        messages = numbered(1000)
+        sending = start(*(bus.send("images", message) for message in messages[:3]))
         await asyncio.sleep(0.01)
-        sending.append(asyncio.create_task(bus.send("images", Message(b"3"))))
+        sending += start(bus.send("images", *messages[3:]))  # now the batch is full
         await asyncio.gather(*sending)
-        assert service.batches == [[b"0", b"1", b"2", b"3"]]
+        assert service.batches == [data_of(messages)]
+    async with served(monkeypatch, "?linger=0.05") as (bus, _, service):
+        await bus.send("images", Message(b"alone"))
+        assert service.batches == [[b"alone"]], "it goes by itself"
 
 
 async def test_what_lingers_does_not_hold_back_full_batches_of_others(monkeypatch):

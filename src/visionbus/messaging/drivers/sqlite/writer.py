@@ -165,7 +165,11 @@ class Writer:
 
     def _check_file(self) -> None:
         """Notice that the file is no longer the one that is open: what is written there, nobody would ever read."""
-        if not self._path.exists() or self._path.stat().st_ino != self._inode:
+        try:
+            there = self._path.stat().st_ino
+        except FileNotFoundError:
+            there = None
+        if there != self._inode:
             raise NotFoundError(f"{self._path} was removed or replaced while in use: connect again, and declare")
 
     def _tell(self, what: Callable[[], object]) -> None:
