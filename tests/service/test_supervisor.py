@@ -215,9 +215,7 @@ async def test_workers_end_soon_after_their_supervisors_death(bus_url, tmp_path,
             while not busy.exists():  # noqa: ASYNC110 (a file wakes nobody)
                 await asyncio.sleep(0.01)
         process.kill()
-        _, alive = psutil.wait_procs(
-            workers, timeout=15.0
-        )  # 2 s, and what a busy machine adds; else they stay for ever
+        _, alive = psutil.wait_procs(workers, timeout=15.0)  # 2 s, and what a busy machine adds; else never
         assert not alive
 
 
