@@ -253,7 +253,7 @@ def test_own_attributes_are_stripped_on_receipt(topic):
 
 
 @given(st.integers(0, 30), st.sampled_from([0.0, 0.001, 0.01]), st.integers(1, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_cancelling_a_receive_at_any_point_loses_and_repeats_nothing(turns, linger, most):
     topic = f"images-{uuid.uuid4().hex}"
 

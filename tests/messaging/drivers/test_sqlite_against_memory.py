@@ -219,7 +219,6 @@ def run(examples, steps):
             phases=[Phase.generate],  # shrinking would outlast the time limit of the test, and hide what was found
             max_examples=examples,
             stateful_step_count=steps,
-            deadline=None,
             suppress_health_check=quiet,
             database=None,
         ),

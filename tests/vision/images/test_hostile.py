@@ -141,13 +141,13 @@ def test_compressed_text_that_unpacks_to_much_is_refused_or_ignored():
     outcome(whole[:33] + text + whole[33:])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from([b"", *(whole[:4] for whole in WHOLE.values()), WHOLE["WebP"][:16]]), st.binary(max_size=300))
 def test_random_bytes_are_refused_or_decoded(start, data):
     outcome(start + data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(sorted(WHOLE)), st.data())
 def test_damaged_image_is_refused_or_decoded(name, data):
     whole = bytearray(WHOLE[name])
@@ -157,7 +157,7 @@ def test_damaged_image_is_refused_or_decoded(name, data):
     outcome(bytes(whole))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.sampled_from(sorted(WHOLE)), st.integers(0, 200), st.binary(min_size=1, max_size=8))
 def test_damaged_image_is_refused_or_shrunk(name, place, junk):
     whole = WHOLE[name]

@@ -185,7 +185,7 @@ def test_stretch_shows_all_crop_the_middle_and_pad_all_within_black():
 SIDES = st.integers(1, 70)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(SIDES, SIDES, SIDES, SIDES, st.sampled_from(["stretch", "crop", "pad"]), st.sampled_from(["box", "lanczos"]))
 def test_picture_of_any_size_fits_any_input(height, width, to_height, to_width, fit, filtering):
     spec = Input(to_height, to_width, "L", fit, filtering)

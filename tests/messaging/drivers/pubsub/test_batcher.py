@@ -200,4 +200,4 @@ class LingeringModel(Model):
 
 TestAnyEvents = Model.TestCase
 TestAnyEventsWithLinger = LingeringModel.TestCase
-TestAnyEvents.settings = TestAnyEventsWithLinger.settings = settings(max_examples=100, deadline=None)
+TestAnyEvents.settings = TestAnyEventsWithLinger.settings = settings(max_examples=100)
