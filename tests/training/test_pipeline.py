@@ -32,6 +32,7 @@ from visionbus.training.provenance import provenance  # noqa: E402 (the same)
 from visionbus.training.recipe import Phase  # noqa: E402 (the same)
 from visionbus.vision import DatasetError, Input, ModelError, evaluate  # noqa: E402 (the same)
 from visionbus.vision.datasets import TrainingData, load_evaluation_data  # noqa: E402 (the same)
+from visionbus.vision.datasets.leaks import Leak  # noqa: E402 (the same)
 from visionbus.vision.metadata import Metadata  # noqa: E402 (the same)
 from visionbus.vision.onnx import OnnxModel  # noqa: E402 (the same)
 
@@ -288,9 +289,12 @@ def test_given_validation_split_is_measured_and_never_learnt(tmp_path, stripes):
     assert again.model.figures["train"]["images"] == 140
 
 
-def test_validation_of_nothing_but_leaks_is_refused_and_no_other_one_is_made(tmp_path, stripes):
-    data = TrainingData("stripes", SPEC, stripes(100), validation=stripes(100).subset(np.arange(0)))
-    with pytest.raises(DatasetError, match="all validation images are among the training images"):
+@pytest.mark.parametrize(
+    ("leaks", "said"), [((Leak(()),), "all validation images are among the training images"), ((), "has no images")]
+)
+def test_validation_without_images_is_refused_and_no_other_one_is_made(tmp_path, stripes, leaks, said):
+    data = TrainingData("stripes", SPEC, stripes(100), validation=stripes(100).subset(np.arange(0)), leaks=leaks)
+    with pytest.raises(DatasetError, match=said):
         train(data, tmp_path / "m.onnx", epochs=1, precision="fp32")
 
 

@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from visionbus.training import ProcessError, checkpoint, train  # noqa: E402 (torch may be missing)
-from visionbus.training.processes import _listen  # noqa: E402 (the same)
+from visionbus.training.processes import _listen, check_devices  # noqa: E402 (the same)
 from visionbus.training.sharing import share  # noqa: E402 (the same)
 from visionbus.vision import Dataset, evaluate  # noqa: E402 (the same)
 
@@ -78,6 +78,14 @@ def test_dead_process_ends_the_training_with_an_error_and_its_checkpoint_goes_on
     assert trained.stopped
     assert not helpers()
     assert checkpoint.load(checkpoint.path_for(path)).current["schedule"]["step"] > kept.current["schedule"]["step"]
+
+
+def test_more_devices_than_there_are_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check_devices("cuda", 2)
+    check_devices("cpu", 3)
+    with pytest.raises(ValueError, match="3 devices are more than the GPUs of this machine: use at most 2"):
+        check_devices("cuda", 3)
 
 
 def test_network_that_cannot_be_given_to_other_processes_is_an_error(stripes, tmp_path):

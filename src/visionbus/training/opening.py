@@ -56,6 +56,8 @@ def _with_validation(found: TrainingData, seed: int) -> TrainingData:
     if found.validation is not None and not len(found.validation):
         raise DatasetError(
             "all validation images are among the training images, too: give other ones, or keep them (--keep-leaks)"
+            if found.leaks
+            else "the validation split has no images: give some, or leave it out"
         )
     if found.validation is not None:
         together = found.trainval or joined(found.train, found.validation, Decoding.memory)

@@ -42,6 +42,16 @@ def fabric_for(precision: Precision, *, devices: int = 1, accelerator: str = "au
     )
 
 
+def check_devices(accelerator: str, devices: int) -> None:
+    """Check that there are so many devices; on the processor each is a process, of which there may be any number.
+
+    Raises:
+        ValueError: if there are fewer.
+    """
+    if accelerator == "cuda" and devices > (there := torch.cuda.device_count()):
+        raise ValueError(f"{devices} devices are more than the GPUs of this machine: use at most {there}")
+
+
 def refuse_children() -> None:
     """Refuse to train in a process that is only being started to help another training.
 
