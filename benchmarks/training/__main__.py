@@ -121,7 +121,7 @@ def main() -> None:
         results = Path(temporary) / "quick.jsonl" if given.quick and given.results == kept.RESULTS else given.results
         if given.again and results.exists():
             kept.without(results, given.row)
-        if given.quick:  # some schedule, so that rows which choose one run, too
+        if given.quick and given.row != schedules.ROW:  # some schedule, so that rows which choose one run, too
             kept.append(
                 results, {"row": schedules.ROW, "contestant": "any", "seed": 0, "epochs": 0.02, "validation": 1.1}
             )

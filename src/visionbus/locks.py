@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 def claim(file: FileDescriptorLike) -> bool:
     """Lock an open file until it is closed, or the process has ended, however it ends; return whether that succeeded.
 
-    It fails if another process has it. Where a file system has no locks nobody is kept out.
+    It does not where another process has it.
+
+    Raises:
+        OSError: if the file system has no locks.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:
-        pass
     return True

@@ -12,8 +12,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from visionbus.training import ProcessError, checkpoint, train  # noqa: E402 (torch may be missing)
-from visionbus.training.processes import _listen, check_devices  # noqa: E402 (the same)
+from torch.multiprocessing.spawn import ProcessRaisedException  # noqa: E402 (torch may be missing)
+
+from visionbus.training import DivergedError, ProcessError, checkpoint, train  # noqa: E402 (torch may be missing)
+from visionbus.training.processes import _listen, _told, most_devices  # noqa: E402 (the same)
 from visionbus.training.sharing import share  # noqa: E402 (the same)
 from visionbus.vision import Dataset, evaluate  # noqa: E402 (the same)
 
@@ -80,12 +82,23 @@ def test_dead_process_ends_the_training_with_an_error_and_its_checkpoint_goes_on
     assert checkpoint.load(checkpoint.path_for(path)).current["schedule"]["step"] > kept.current["schedule"]["step"]
 
 
-def test_more_devices_than_there_are_gpus_are_refused(monkeypatch):
+def test_there_are_as_many_devices_as_gpus_or_any_number_of_processes(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    check_devices("cuda", 2)
-    check_devices("cpu", 3)
-    with pytest.raises(ValueError, match="3 devices are more than the GPUs of this machine: use at most 2"):
-        check_devices("cuda", 3)
+    assert [most_devices(one) for one in ("cuda", "mps", "cpu")] == [2, 1, float("inf")]
+
+
+def test_more_devices_than_there_are_are_refused(stripes, tmp_path, monkeypatch):
+    monkeypatch.setattr("visionbus.training.pipeline.most_devices", lambda _: 1)
+    with pytest.raises(ValueError, match="2 devices are more than this machine has: use at most 1"):
+        train(stripes(60), tmp_path / "m.onnx", epochs=1, **OPTIONS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_divergence_in_a_process_is_told_as_in_this_one():
+    text = "-- Process 1 terminated with the following error:\nTraceback (most recent call last):\n  ...\n"
+    diverged = _told(ProcessRaisedException(f"{text}visionbus.training.errors.DivergedError: the loss is nan\n", 1, 7))
+    assert (type(diverged), str(diverged)) == (DivergedError, "the loss is nan")
+    assert type(_told(ProcessRaisedException(f"{text}RuntimeError: out of memory", 1, 7))) is ProcessError
 
 
 def test_network_that_cannot_be_given_to_other_processes_is_an_error(stripes, tmp_path):

@@ -5,7 +5,8 @@ from importlib.util import find_spec
 
 # Read when torch is loaded: for how long threads of OpenMP that wait for each other spin. Less costs time where nobody
 # else needs the cores, more where somebody does (docs/decisions/0207-training.md).
-os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+if "OMP_WAIT_POLICY" not in os.environ:  # which it would overrule
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 try:
     import lightning_fabric  # noqa: F401 (to say at once what is missing)

@@ -77,7 +77,7 @@ def run(
         data: what to learn from, and what to measure after each epoch.
         fabric: the devices and the precision; each of its processes calls this, and the first one writes.
         observer: follows the progress.
-        stopped: is asked after each step whether to stop.
+        stopped: is asked before each step whether it is to be the last one.
 
     Returns:
         The next checkpoint, in the first process; in others, the one of before.

@@ -46,7 +46,7 @@ class Control:
         keep: is called with the state every so often, and when the fit is stopped.
         every: the seconds after which the state is kept again; it also is at the end of each epoch, unless that was
             done within the last second.
-        stopped: is asked after each step whether to stop.
+        stopped: is asked before each step whether it is to be the last one.
         deadline: when the fit must be over, by `time.monotonic`; where it would not be, later steps are left out, and
             the learning rate falls to 0 all the same.
     """

@@ -21,7 +21,7 @@ from visionbus.training.history import Epoch
 from visionbus.training.opening import open_for_training
 from visionbus.training.plan import Facts, Options, Plan, Precision, make_plan
 from visionbus.training.precision import choose, step_seconds
-from visionbus.training.processes import check_devices, fabric_for, refuse_children
+from visionbus.training.processes import fabric_for, most_devices, refuse_children
 from visionbus.training.progress import TrainingProgress
 from visionbus.training.provenance import environment, figures, provenance
 from visionbus.training.recipe import Recipe, phases_of
@@ -226,7 +226,10 @@ def _planned(
     if source.own is not None:
         rehearse(trial, opened.train.classes, opened.input)
     plan = make_plan(_facts(opened), options, chosen, phases_of(trial))
-    check_devices(plan.accelerator, plan.devices)
+    if plan.devices > (most := most_devices(plan.accelerator)):
+        raise ValueError(f"{plan.devices} devices are more than this machine has: use at most {most}")
+    if plan.repeats > 1 and not opened.test:
+        progress.say("note: repeats are measured on a test split, and there is none")
     sample = sample.subset(np.arange(min(plan.recipe.batch, len(sample))))
     plan = replace(plan, precision=choose(plan.precision, trial, sample, plan.recipe))
     if options.time_budget is not None:
@@ -295,7 +298,10 @@ def _gone_on(
     device = fabric_for("fp32").device.type
     if plan.accelerator != device:
         raise CheckpointError(f"the checkpoint is of a training on {plan.accelerator}, not {device}: train anew")
-    check_devices(plan.accelerator, plan.devices)
+    if plan.devices > most_devices(device):
+        raise CheckpointError(
+            f"the checkpoint is of a training on {plan.devices} devices, more than are here: train anew"
+        )
     if options.time_budget is not None:
         progress.say("note: a training that goes on heeds no time budget")
     progress.say(f"going on after {earlier.seconds:.0f} s, as was planned then")

@@ -1,6 +1,7 @@
 """Runs a fit on one device in this process, or on several in processes of their own."""
 
 import logging
+import math
 import multiprocessing
 import pickle
 import signal
@@ -19,7 +20,7 @@ from torch.multiprocessing.spawn import ProcessException
 
 from visionbus.training import checkpoint as checkpoints
 from visionbus.training.checkpoint import Checkpoint
-from visionbus.training.errors import ProcessError
+from visionbus.training.errors import DivergedError, ProcessError, TrainingError
 from visionbus.training.history import Epoch
 from visionbus.training.job import Job, run
 from visionbus.training.loop import Observer
@@ -42,14 +43,11 @@ def fabric_for(precision: Precision, *, devices: int = 1, accelerator: str = "au
     )
 
 
-def check_devices(accelerator: str, devices: int) -> None:
-    """Check that there are so many devices; on the processor each is a process, of which there may be any number.
-
-    Raises:
-        ValueError: if there are fewer.
-    """
-    if accelerator == "cuda" and devices > (there := torch.cuda.device_count()):
-        raise ValueError(f"{devices} devices are more than the GPUs of this machine: use at most {there}")
+def most_devices(accelerator: str) -> float:
+    """Return how many devices there may be; on the processor each is a process, of which any number may be started."""
+    if accelerator == "cpu":
+        return math.inf
+    return torch.cuda.device_count() if accelerator == "cuda" else 1
 
 
 def refuse_children() -> None:
@@ -98,6 +96,7 @@ def launch(
         stop: whether the user wants to.
 
     Raises:
+        DivergedError: if the loss is infinite, or not a number.
         ProcessError: if a process fails or dies; the others are ended.
     """
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
@@ -112,7 +111,7 @@ def launch(
                 fabric.launch(_work, order, theirs)  # type: ignore[arg-type]  # it takes arguments, too
         except ProcessException as error:
             if not stop.requested:  # Ctrl-C may end a process that is only starting, SIGTERM to the whole group any
-                raise ProcessError(_reason(error)) from error
+                raise _told(error) from error
         finally:
             theirs.close()
             listener.join()
@@ -143,10 +142,14 @@ def _ended_with_this() -> Iterator[None]:
             process.join()
 
 
-def _reason(error: ProcessException) -> str:
-    first = str(error).strip().splitlines()
-    last = first[-1] if first else "it ended"
-    return (
+def _told(error: ProcessException) -> TrainingError:
+    """Return what to tell of a process that failed, whose traceback is a text here."""
+    lines = str(error).strip().splitlines()
+    last = lines[-1] if lines else "it ended"
+    kind, _, text = last.partition(": ")
+    if kind.endswith(f".{DivergedError.__name__}"):
+        return DivergedError(text)
+    return ProcessError(
         f"a process of the training failed ({last}): the checkpoint is kept, so go on with --resume, "
         "or train anew with fewer devices"
     )

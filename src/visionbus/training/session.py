@@ -13,6 +13,7 @@ from visionbus.training import checkpoint as checkpoints
 from visionbus.training.building import NetworkSource
 from visionbus.training.checkpoint import Checkpoint
 from visionbus.training.classifier import Classifier, temperature_for
+from visionbus.training.errors import ProcessError
 from visionbus.training.fitting import State
 from visionbus.training.history import FitName, spoilt
 from visionbus.training.job import Job, run
@@ -94,7 +95,7 @@ class Session:
         if checkpoint.weights is None:
             raise KeyboardInterrupt
         decided, held_out = self._calibrated(checkpoint.weights)
-        if before := spoilt(checkpoint.history, self.plan.seed):
+        if checkpoint.finished and (before := spoilt(checkpoint.history, self.plan.seed)):
             self.progress.say(
                 f"note: the backbone was better before it was fine-tuned, {before:.4f} on the images held out: give "
                 "it more epochs"
@@ -117,6 +118,8 @@ class Session:
                 break
             before, checkpoint = checkpoint, self._fit(number, checkpoint)
             if len(checkpoint.finished) == number:
+                if not self.stop.requested:  # several processes hand their weights on by the checkpoint
+                    raise ProcessError("the checkpoint could not be written: make room, then go on with --resume")
                 break
             if self._hurried(number, checkpoint):
                 self.progress.say("the time was over before the final fit had learnt enough: it does not count")

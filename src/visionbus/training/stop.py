@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Self
 
-_DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+_DEFAULTS: dict[signal.Signals, Callable[[int, FrameType | None], object] | signal.Handlers] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+}
 
 
 def _nothing() -> None:
@@ -49,9 +52,11 @@ class Stop:
 
     @contextmanager
     def calling(self, call: Callable[[], None]) -> Iterator[None]:
-        """Within the block, call this, too, when the wish comes."""
+        """Within the block, call this, too, when the wish comes, or at once if it has come."""
         self._call = call
         try:
+            if self.requested:  # it came before
+                call()
             yield
         finally:
             self._call = _nothing
