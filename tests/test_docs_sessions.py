@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -151,7 +152,7 @@ def test_sessions_of_the_page_print_what_it_shows(page, photos, kafka):
             sys.__stdout__.write("\n".join([f"$ {command}", *printed, ""]))
     for (command, shown), (status, printed) in zip(found, outcomes, strict=False):
         there = [line.replace(kafka.url, KAFKA) for line in printed if not line.startswith(TOO_SHORT)]
-        pairs = zip(there, [*there[1:], ""], strict=True)
+        pairs = pairwise([*there, ""])
         there = [line for line, after in pairs if not (STORED.fullmatch(line) and STORED.fullmatch(after))]
         assert status == 0, (command, there)
         assert matches(shown, there), (command, shown, there)
