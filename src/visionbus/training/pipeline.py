@@ -98,8 +98,8 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
     both in the same way; or, with many small images, the same one for three fifths of the epochs, which teaches it as
     much. The test set is used once, at the end.
 
-    While it trains, Ctrl-C or SIGTERM stops it after the present step, and the file has what was learnt so far; a
-    second one stops it at once. All settings and weights are kept in a checkpoint, `output` with the suffix
+    While it trains, Ctrl-C or SIGTERM stops it within two steps, and the file has what was learnt so far; a second one
+    stops it at once. All settings and weights are kept in a checkpoint, `output` with the suffix
     .checkpoint, until the model is complete.
 
     Args:
