@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 pytest.importorskip("torch")
 
 from visionbus.training.errors import CheckpointError
-from visionbus.training.plan import Facts, Options, Plan, class_weights, make_plan
+from visionbus.training.options import Options
+from visionbus.training.plan import Facts, Plan, class_weights, make_plan
 from visionbus.training.recipe import Phase, Recipe
 from visionbus.vision import Input
 

@@ -88,7 +88,7 @@ def test_there_are_as_many_devices_as_gpus_or_any_number_of_processes(monkeypatc
 
 
 def test_more_devices_than_there_are_are_refused(stripes, tmp_path, monkeypatch):
-    monkeypatch.setattr("visionbus.training.pipeline.most_devices", lambda _: 1)
+    monkeypatch.setattr("visionbus.training.planning.most_devices", lambda _: 1)
     with pytest.raises(ValueError, match="2 devices are more than this machine has: use at most 1"):
         train(stripes(60), tmp_path / "m.onnx", epochs=1, **OPTIONS)
     assert not list(tmp_path.iterdir())

@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 
 from visionbus.training import CheckpointError, checkpoint, session, train  # noqa: E402 (torch may be missing)
 from visionbus.training.stop import Stop  # noqa: E402 (the same)
+from visionbus.vision.datasets import TrainingData  # noqa: E402 (the same)
 from visionbus.vision.onnx import OnnxModel  # noqa: E402 (the same)
 
 pytestmark = pytest.mark.slow  # torch takes seconds to import
@@ -380,7 +381,7 @@ def test_pickle_in_a_checkpoint_is_never_executed(data, tmp_path):
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "executed"),)
 
-    torch.save({"format": 1, "plan": Evil()}, tmp_path / "m.checkpoint")
+    torch.save({"format": checkpoint.FORMAT, "plan": Evil()}, tmp_path / "m.checkpoint")
     with pytest.raises(CheckpointError, match="damaged"):
         train(data, tmp_path / "m.onnx", resume=True)
     assert not (tmp_path / "executed").exists()
@@ -388,7 +389,7 @@ def test_pickle_in_a_checkpoint_is_never_executed(data, tmp_path):
 
 def test_digest_tells_data_apart(stripes):
     def of(dataset):
-        return session.digest(session.TrainingData("d", None, dataset))
+        return checkpoint.digest(TrainingData("d", None, dataset))
 
     data = stripes(20)
     assert of(data) == of(replace(data, images=data.images.copy()))

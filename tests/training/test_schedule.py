@@ -57,6 +57,5 @@ def test_epochs_are_counted_over_all_phases():
 
 def test_json_gives_it_back():
     schedule = Schedule.of([9, 4]).advanced().shortened(5)
-    assert Schedule.from_json({"limits": list(schedule.limits), "phase": 0, "step": 1, "turn": 1, "turned": 1 / 9}) == (
-        schedule
-    )
+    values = {"limits": list(schedule.limits), "phase": 0, "step": 1, "shortened_at": 1, "done_then": 1 / 9}
+    assert Schedule.from_json(values) == schedule

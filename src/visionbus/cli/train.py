@@ -18,7 +18,7 @@ from visionbus.cli.output import print_json
 if TYPE_CHECKING:
     from visionbus.training import Trained
     from visionbus.training.augment import AugmentName
-    from visionbus.training.plan import Precision
+    from visionbus.training.options import Precision
     from visionbus.vision.datasets import Checks, Columns
 
 

@@ -1,5 +1,6 @@
 """The state of a training in a file beside its output, from which it goes on."""
 
+import hashlib
 import io
 import json
 import os
@@ -8,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
@@ -17,8 +19,10 @@ from visionbus.training.errors import CheckpointError
 from visionbus.training.fitting import State
 from visionbus.training.history import Epoch
 from visionbus.training.plan import Plan
+from visionbus.vision.datasets import TrainingData
 
-FORMAT = 1
+FORMAT = 2
+_HASHED = 256 * 2**20  # bytes of images that a digest reads; of more, evenly chosen ones
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,18 @@ class Checkpoint:
     def with_fit(self, weights: State) -> "Checkpoint":
         """Return what is to be kept when a fit is finished, with these weights."""
         return replace(self, finished=(*self.finished, weights), current=None)
+
+
+def digest(data: TrainingData) -> str:
+    """Return a text that is the same for the same images and labels, in the same splits."""
+    mark = hashlib.blake2b(digest_size=16)
+    for part, dataset in data.parts.items():
+        stride = max(dataset.images.nbytes // _HASHED, 1)
+        mark.update(f"{part} {dataset.images.shape} {dataset.classes}".encode())
+        mark.update(dataset.labels.tobytes())
+        for image in dataset.images[::stride]:
+            mark.update(image.tobytes())
+    return mark.hexdigest()
 
 
 def path_for(output: Path) -> Path:
@@ -131,22 +147,25 @@ def load(path: Path) -> Checkpoint:
         CheckpointError: if it is missing, damaged, or of another version's format.
     """
     try:
-        return _read(path)
+        values = _read(path)
+        if values["format"] == FORMAT:
+            return _checkpoint(values)
     except FileNotFoundError:
         raise CheckpointError(f"there is no {path} to go on from: train without --resume") from None
-    except CheckpointError:
-        raise
     except (UnpicklingError, BadZipFile, RuntimeError, EOFError, LookupError, TypeError, ValueError, OSError) as error:
         raise CheckpointError(f"{path} is damaged, or no checkpoint: remove it, and train anew") from error
+    raise CheckpointError(f"{path} was written by another version of visionbus: use that one, or train anew")
 
 
-def _read(path: Path) -> Checkpoint:
+def _read(path: Path) -> Mapping[str, Any]:
     with ZipFile(path) as archive:  # torch compares no checksums
         if damaged := archive.testzip():
             raise BadZipFile(f"the checksum of {damaged} is another one")
-    values = torch.load(path, map_location="cpu", weights_only=True)
-    if values["format"] != FORMAT:
-        raise CheckpointError(f"{path} was written by another version of visionbus: use that one, or train anew")
+    values: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return values
+
+
+def _checkpoint(values: Mapping[str, Any]) -> Checkpoint:
     return Checkpoint(
         plan=Plan.from_json(json.loads(values["plan"])),
         data=values["data"],

@@ -18,11 +18,11 @@ def optimizer_for(network: nn.Module, recipe: Recipe, *, adaptive: bool = False)
     """
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     share = 0.0 if adaptive else recipe.orthogonal
-    turned = [parameter for parameter in trained if share and parameter.ndim == 4]
-    decayed = [parameter for parameter in trained if parameter.ndim > 1 and not (turned and parameter.ndim == 4)]
+    filters = [parameter for parameter in trained if share and parameter.ndim == 4]
+    decayed = [parameter for parameter in trained if parameter.ndim > 1 and not (filters and parameter.ndim == 4)]
     free = [parameter for parameter in trained if parameter.ndim <= 1]
     groups = [
-        {"params": turned, "weight_decay": 0.0, "factor": share / recipe.rate, "orthogonal": True},
+        {"params": filters, "weight_decay": 0.0, "factor": share / recipe.rate, "orthogonal": True},
         {"params": decayed, "weight_decay": recipe.decay, "factor": 1.0, "orthogonal": False},
         {"params": free, "weight_decay": 0.0, "factor": 1.0, "orthogonal": False},
     ]
@@ -53,12 +53,12 @@ class Descent(torch.optim.SGD):
         for group in self.param_groups:
             for filters in group["params"] if group["orthogonal"] else ():
                 if filters.grad is not None:
-                    self._turn(filters, filters.grad, group["lr"], group["momentum"])
+                    self._step_orthogonally(filters, filters.grad, group["lr"], group["momentum"])
                     filters.grad = None  # so that SGD passes them over
         super().step(closure)
 
-    def _turn(self, filters: Tensor, gradient: Tensor, rate: float, momentum: float) -> None:
-        """Turn filters, float [n, ...], and keep their norm."""
+    def _step_orthogonally(self, filters: Tensor, gradient: Tensor, rate: float, momentum: float) -> None:
+        """Let filters, float [n, ...], take an orthogonalised step, and keep their norm."""
         state = self.state[filters]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(filters)

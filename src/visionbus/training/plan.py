@@ -4,93 +4,19 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
-from visionbus.training.augment import AugmentName, augment_for
-from visionbus.training.errors import CheckpointError
+from visionbus.training.augment import augment_for
 from visionbus.training.history import FitName
+from visionbus.training.options import Options, Precision
 from visionbus.training.recipe import Phase, Recipe
 from visionbus.vision import Input
-from visionbus.vision.names import is_name
-
-Precision = Literal["auto", "fp32", "bf16"]
 
 _ORTHOGONAL = 0.035  # the peak rate of orthogonalised steps; measured with full batches of small images only ...
 _EPOCHS = 6.0  # ... in no more epochs than these, which are the default ...
 _FURTHER = 0.6  # ... and how many of them a final fit that goes on from what decided needs
-_MOST_EPOCHS = 1_000_000
-_MOST_REPEATS = 100
 _TUNED = 32  # the largest batch where weights are fine-tuned: in so few epochs, larger ones make too few steps
 _UNEVEN = 3.0  # how often the largest class must outnumber the smallest for classes to be weighted
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a user may decide; the defaults leave it to the data.
-
-    Attributes:
-        epochs: how often each image is shown, above 0.
-        image_size: pixels per side that image files are fitted to.
-        backbone: the name of a network of timm, "none" or "auto".
-        weights: the path of the backbone's weights.
-        augment: the random changes to the images.
-        seed: fixes weights, order, augmentation and split.
-        repeats: the number of networks, with the seeds from `seed` on; the first goes into the file.
-        devices: the number of processes, each with a GPU where there are some.
-        precision: "auto" takes bf16 where a short trial is faster.
-        refit: whether a final network is fitted on training and validation together, as was decided; None does so
-            where the validation split was held out here, and not given.
-        time_budget: seconds for the whole training; None for as long as it takes.
-        name: by which requests ask for the model; None for the file's stem.
-
-    Raises:
-        ValueError: if a value is out of range.
-    """
-
-    epochs: float | None = None
-    image_size: int | None = None
-    backbone: str = "auto"
-    weights: str | None = None
-    augment: AugmentName = "auto"
-    seed: int = 0
-    repeats: int = 1
-    devices: int = 1
-    precision: Precision = "auto"
-    refit: bool | None = None
-    time_budget: float | None = None
-    name: str | None = None
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for name, known in (("precision", get_args(Precision)), ("augment", get_args(AugmentName))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"unknown {name} {getattr(self, name)!r}; known: {', '.join(known)}")
-        if not 1 <= self.repeats <= _MOST_REPEATS:
-            raise ValueError(f"repeats must be at least 1, at most {_MOST_REPEATS}, not {self.repeats}")
-        if self.devices < 1:
-            raise ValueError(f"devices must be at least 1, not {self.devices}")
-        if self.epochs is not None and not 0 < self.epochs <= _MOST_EPOCHS:
-            raise ValueError(f"epochs must be a number above 0, at most {_MOST_EPOCHS}, not {self.epochs}")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed must be at least 0 and below 2**63, not {self.seed}")
-        if self.name is not None and not is_name(self.name):
-            raise ValueError(f"a name must be a text of UTF-8, and not empty, unlike {self.name!r}")
-        if self.time_budget is not None and not 0 < self.time_budget < math.inf:
-            raise ValueError(f"time_budget must be a number of seconds above 0, not {self.time_budget}")
-
-    def check_against(self, earlier: "Options") -> None:
-        """Check that nothing was decided that an earlier training, which is to go on, had otherwise.
-
-        Raises:
-            CheckpointError: if something was; the time budget may differ, and is not heeded.
-        """
-        for name, value in asdict(self).items():
-            planned = getattr(earlier, name)
-            if name != "time_budget" and value not in {planned, getattr(Options(), name)}:
-                raise CheckpointError(
-                    f"the checkpoint was planned with {name.replace('_', ' ')} {planned}, not {value}: leave that out, "
-                    "or train anew"
-                )
 
 
 @dataclass(frozen=True)
@@ -135,8 +61,6 @@ class Plan:
         phases: of each fit, as the network defines them.
         images: how many images each fit has: that which decides, and the final ones.
         refit: whether there are final fits, on training and validation together.
-        further: the epochs of a final fit, as a share of the recipe's, where it goes on from the network of the fit
-            before, which has the same seed; 0 where it begins with a fresh one, and has the recipe's epochs.
         seed: of the first fit.
         repeats: the number of networks that are measured.
         precision: of the arithmetic; "auto" only until a trial has decided it.
@@ -144,8 +68,10 @@ class Plan:
         accelerator: "cpu", "cuda" or "mps".
         threads: that compute, on the processor, all processes together.
         time_budget: seconds for the whole training, or None.
-        reserve: seconds of it that are kept for all but the fits.
         options: what the user had decided.
+        reserve: seconds of the budget that are kept for all but the fits.
+        further: the epochs of a final fit, as a share of the recipe's, where it goes on from the network of the fit
+            before, which has the same seed; 0 where it begins with a fresh one, and has the recipe's epochs.
     """
 
     input: Input
@@ -162,8 +88,8 @@ class Plan:
     accelerator: str
     threads: int
     time_budget: float | None
+    options: Options
     reserve: float = 0.0
-    options: Options = Options()
     further: float = 0.0
 
     @property
@@ -255,7 +181,7 @@ def make_plan(facts: Facts, options: Options, network: Mapping[str, object], pha
     refit = facts.held_out if options.refit is None else options.refit
     tuned = any(phase.adaptive for phase in phases)
     recipe = Recipe.for_images(facts.train, most=_TUNED if tuned else Recipe.batch)
-    if _may_turn(network) and (short := Recipe.for_images(facts.train, least=_EPOCHS)).epochs <= _EPOCHS:
+    if _suits_orthogonal(network) and (short := Recipe.for_images(facts.train, least=_EPOCHS)).epochs <= _EPOCHS:
         recipe = short
     recipe = replace(
         recipe,
@@ -294,12 +220,12 @@ def _with_steps(plan: Plan) -> Plan:
     begin anew.
     """
     recipe = plan.recipe
-    gains = _may_turn(plan.network) and recipe.batch == Recipe.batch and recipe.epochs <= _EPOCHS
+    gains = _suits_orthogonal(plan.network) and recipe.batch == Recipe.batch and recipe.epochs <= _EPOCHS
     recipe = replace(recipe, orthogonal=_ORTHOGONAL if gains else 0.0)
     return replace(plan, recipe=recipe, further=_FURTHER if gains and plan.refit else 0.0)
 
 
-def _may_turn(network: Mapping[str, object]) -> bool:
+def _suits_orthogonal(network: Mapping[str, object]) -> bool:
     """Tell whether all convolutions stand before a batch norm, as in ours; images must not be halved first."""
     return network.get("kind") == "small" and not network.get("stem")
 

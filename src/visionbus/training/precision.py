@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from visionbus.training.fitting import Fitting
-from visionbus.training.plan import Precision
+from visionbus.training.options import Precision
 from visionbus.training.processes import fabric_for
 from visionbus.training.recipe import Recipe
 from visionbus.training.seeds import random_state_of_its_own

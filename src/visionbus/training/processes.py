@@ -25,7 +25,7 @@ from visionbus.training.history import Epoch
 from visionbus.training.job import Job, run
 from visionbus.training.loop import Observer
 from visionbus.training.memory import keep_freed
-from visionbus.training.plan import Precision
+from visionbus.training.options import Precision
 from visionbus.training.sharing import SharedDataset, share
 from visionbus.training.stop import Stop
 from visionbus.vision import Dataset

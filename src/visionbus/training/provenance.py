@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from visionbus.training.history import compact
-from visionbus.training.plan import Options, Plan
+from visionbus.training.options import Options
+from visionbus.training.plan import Plan
 from visionbus.training.session import Outcome
 from visionbus.vision import Evaluation
 from visionbus.vision.datasets import Checks, Columns, TrainingData

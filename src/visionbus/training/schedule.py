@@ -14,15 +14,15 @@ class Schedule:
         limits: the number of steps in each phase.
         phase: the present phase, counted from 0; the number of phases when the fit is finished.
         step: the steps done in the present phase.
-        turn: the step at which the present phase was last shortened, 0 if it never was.
-        turned: the fraction of the phase that was done then.
+        shortened_at: the step at which the present phase was last shortened, 0 if it never was.
+        done_then: the fraction of the phase that was done at that step.
     """
 
     limits: tuple[int, ...]
     phase: int = 0
     step: int = 0
-    turn: int = 0
-    turned: float = 0.0
+    shortened_at: int = 0
+    done_then: float = 0.0
 
     @classmethod
     def of(cls, limits: Sequence[int]) -> Self:
@@ -47,8 +47,8 @@ class Schedule:
     @property
     def done(self) -> float:
         """The fraction of the present phase that is done, 0 to 1: what the learning rate depends on."""
-        remaining = self.limits[self.phase] - self.turn
-        return self.turned + (1 - self.turned) * (self.step - self.turn) / remaining
+        remaining = self.limits[self.phase] - self.shortened_at
+        return self.done_then + (1 - self.done_then) * (self.step - self.shortened_at) / remaining
 
     def advanced(self) -> "Schedule":
         """Return the position after one more step."""
@@ -70,7 +70,7 @@ class Schedule:
         limits = (*self.limits[: self.phase], self.step + here, *later)
         if not here:
             return _at_next_phase(limits, self.phase)
-        return replace(self, limits=limits, turn=self.step, turned=self.done)
+        return replace(self, limits=limits, shortened_at=self.step, done_then=self.done)
 
     def epoch(self, steps_per_epoch: int) -> tuple[int, int, int]:
         """Return the number of the present epoch, how many there are, all phases together, and the step in it."""

@@ -1,6 +1,5 @@
 """Does the fits of a plan, from one checkpoint to the next, and measures what comes out."""
 
-import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -36,7 +35,6 @@ _WENT_ON = (
     "model."
 )
 _CALIBRATED = "The temperature of the probabilities was chosen on these images."
-_HASHED = 256 * 2**20  # bytes of images that a digest reads; of more, evenly chosen ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,15 +235,3 @@ def _done(current: State | None) -> int:
         return 0
     schedule = Schedule.from_json(current["schedule"])
     return sum(schedule.limits) - schedule.left
-
-
-def digest(data: TrainingData) -> str:
-    """Return a text that is the same for the same images and labels, in the same splits."""
-    mark = hashlib.blake2b(digest_size=16)
-    for part, dataset in data.parts.items():
-        stride = max(dataset.images.nbytes // _HASHED, 1)
-        mark.update(f"{part} {dataset.images.shape} {dataset.classes}".encode())
-        mark.update(dataset.labels.tobytes())
-        for image in dataset.images[::stride]:
-            mark.update(image.tobytes())
-    return mark.hexdigest()

@@ -1,0 +1,120 @@
+"""Makes the plan of a training whose data is open, with a trial of what is fast, or takes up that of a checkpoint."""
+
+import math
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from visionbus.training.building import NetworkSource
+from visionbus.training.checkpoint import Checkpoint, digest
+from visionbus.training.errors import CheckpointError
+from visionbus.training.export import rehearse
+from visionbus.training.options import Options
+from visionbus.training.plan import Facts, Plan, make_plan
+from visionbus.training.precision import choose, step_seconds
+from visionbus.training.processes import fabric_for, most_devices
+from visionbus.training.progress import TrainingProgress
+from visionbus.training.provenance import environment
+from visionbus.training.recipe import Recipe, phases_of
+from visionbus.vision.datasets import TrainingData
+
+_WRITING = 15.0  # seconds of a time budget that are kept for exporting, checking and describing the model
+_MOST_WRITING = 0.3  # of a time budget, however small it is
+_SPARE = 0.05  # of a time budget
+
+
+def planned(
+    opened: TrainingData, options: Options, source: NetworkSource, began: float, progress: TrainingProgress
+) -> Plan:
+    """Plan a training, with a trial of what is fast."""
+    progress.trying()
+    chosen, note = source.describe(opened.input, len(opened.train.classes))
+    if note:
+        progress.say(note)
+    sample = opened.train.subset(np.arange(min(Recipe.batch, len(opened.train))))
+    trial = source.fresh(chosen, sample, seed=options.seed, spec=opened.input)
+    if source.own is not None:
+        rehearse(trial, opened.train.classes, opened.input)
+    plan = make_plan(_facts(opened), options, chosen, phases_of(trial))
+    if plan.devices > (most := most_devices(plan.accelerator)):
+        raise ValueError(f"{plan.devices} devices are more than this machine has: use at most {most}")
+    if plan.repeats > 1 and not opened.test:
+        progress.say("note: repeats are measured on a test split, and there is none")
+    sample = sample.subset(np.arange(min(plan.recipe.batch, len(sample))))
+    plan = replace(plan, precision=choose(plan.precision, trial, sample, plan.recipe))
+    if options.time_budget is not None:
+        step = step_seconds(plan.precision, trial, sample, plan.recipe)
+        plan = replace(plan, reserve=_reserve(options.time_budget, opened, plan, step))
+        plan = plan.within(options.time_budget - plan.reserve - (time.monotonic() - began), step)
+    height, width, channels = plan.input.shape
+    progress.say(
+        f"{sum(map(len, opened.parts.values()))} images of {height} x {width} x {channels}, "
+        f"{len(plan.classes)} classes; {_epochs(plan)}; {plan.precision}"
+    )
+    return plan
+
+
+def _epochs(plan: Plan) -> str:
+    """Return the epochs of each phase, as in 60 + 15 epochs, and those of a final fit where they are other ones."""
+    first = " + ".join(f"{plan.recipe.epochs * phase.epochs:g}" for phase in plan.phases)
+    then = f", then {plan.recipe_of('final').epochs:g} with all images" if plan.further else ""
+    return f"{first} epochs{then}"
+
+
+def _facts(opened: TrainingData) -> Facts:
+    train = opened.train
+    return Facts(
+        counts=tuple(np.bincount(train.labels, minlength=len(train.classes)).tolist()),
+        validation=len(opened.validation or ()),
+        together=len(opened.trainval or train),
+        held_out=opened.held_out,
+        input=opened.input,
+        classes=train.classes,
+        accelerator=fabric_for("fp32").device.type,
+        threads=torch.get_num_threads(),
+    )
+
+
+def _reserve(budget: float, opened: TrainingData, plan: Plan, step: float) -> float:
+    """Return the seconds that are kept for all but the fits: measuring takes a third of a step, without learning."""
+    measured = len(opened.validation or ()) + len(opened.test or ()) * plan.repeats
+    measuring = measured / plan.recipe.batch * step / 3
+    return min(_WRITING, _MOST_WRITING * budget) + _SPARE * budget + measuring
+
+
+def end_of_fits(plan: Plan, began: float) -> float:
+    return math.inf if plan.time_budget is None else began + plan.time_budget - plan.reserve
+
+
+def gone_on(
+    earlier: Checkpoint, opened: TrainingData, options: Options, source: NetworkSource, progress: TrainingProgress
+) -> Plan:
+    """Check that an interrupted training can go on with these data, options and network; return its plan.
+
+    Raises:
+        CheckpointError: if it cannot.
+    """
+    plan = earlier.plan
+    options.check_against(plan.options)
+    if earlier.data != digest(opened):
+        raise CheckpointError("the checkpoint is of a training on other data: name that data, or train anew")
+    if source.name != plan.network.get("own"):
+        raise CheckpointError("the checkpoint is of another network: give that one, or train anew")
+    here = environment()
+    for key in (key for key in here if here[key] != earlier.environment.get(key)):
+        progress.say(
+            f"note: {key} was {earlier.environment.get(key)} and is {here[key]}: the weights may come out otherwise"
+        )
+    device = fabric_for("fp32").device.type
+    if plan.accelerator != device:
+        raise CheckpointError(f"the checkpoint is of a training on {plan.accelerator}, not {device}: train anew")
+    if plan.devices > most_devices(device):
+        raise CheckpointError(
+            f"the checkpoint is of a training on {plan.devices} devices, more than are here: train anew"
+        )
+    if options.time_budget is not None:
+        progress.say("note: a training that goes on heeds no time budget")
+    progress.say(f"going on after {earlier.seconds:.0f} s, as was planned then")
+    return plan
