@@ -154,4 +154,5 @@ def _run(*command: str | Path) -> None:
         sys.exit(f"failed, with status {finished.returncode}: {' '.join(map(str, command))}")
 
 
-main()
+if __name__ == "__main__":
+    main()
