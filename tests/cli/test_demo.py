@@ -269,6 +269,11 @@ def test_bus_of_ones_own_gets_topics_of_their_own(tmp_path, monkeypatch):
     assert (made.bus, made.topic, made.processes) == ("sqlite:///bus.db", "visionbus", cores())
 
 
+def test_images_of_ones_own_are_shrunk_before_they_are_sent():
+    assert running_demo._system(Options(paths=("photos",)), HERE, SOME).shrink
+    assert not running_demo._system(Options(), HERE, SOME).shrink
+
+
 class Started(Exception):  # noqa: N818 (it is no error)
     """The command line of a process that was to start."""
 

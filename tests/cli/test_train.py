@@ -5,13 +5,17 @@ import json
 import signal
 import subprocess
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
 
-from visionbus.cli.train import Duration
+from visionbus.cli.train import Duration, train
 from visionbus.vision.onnx import OnnxModel
 
+VALUES = [
+    one for one in train.params if isinstance(one, click.Option) and not (one.required or one.is_flag or one.count)
+]
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 
 
@@ -56,6 +60,12 @@ def test_value_out_of_range_is_wrong_usage(run, option, value):
     shown = run("train", "data", "-o", "model.onnx", option, value)
     assert (shown.status, shown.out) == (2, "")
     assert option in shown.err
+
+
+@pytest.mark.parametrize("option", VALUES, ids=lambda option: option.name)
+def test_help_says_what_an_option_is_for_and_its_default(option):
+    assert option.help
+    assert "default: " in option.get_help_record(click.Context(train))[1]
 
 
 @needs_torch
