@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from visionbus.cli.errors import Failure
 from visionbus.cli.train import Duration, train
 from visionbus.vision.onnx import OnnxModel
 
@@ -114,6 +115,44 @@ def test_each_option_is_heeded_and_an_old_model_replaced_where_that_is_asked_for
     )
     assert (document["provenance"]["recipe"]["epochs"], document["provenance"]["seed"]) == (2, 7)
     assert {path.name for path in folder.iterdir()} == {"data", "model.onnx", "model.md", "model.html"}
+
+
+@needs_torch
+@pytest.mark.slow
+def test_options_reach_the_training(run, folder, monkeypatch):
+    heard = {}
+
+    def train(data, output, **options):
+        heard.update(options, data=data, output=output)
+        raise Failure("enough")
+
+    monkeypatch.setattr("visionbus.training.train", train)
+    (folder / "w.pth").touch()
+    words = ["--epochs", 2, "--image-size", 24, "--augment", "shift", "--seed", 7, "--repeats", 3, "--devices", 2]
+    words += ["--precision", "bf16", "--no-refit", "--backbone", "lite", "--weights", folder / "w.pth", "--name", "n"]
+    shown = run("train", folder / "data", "-o", folder / "m.onnx", *words, "--time-budget", "10m")
+    assert shown.err == "visionbus: error: enough\n"
+    assert 500 < heard.pop("time_budget") < 600  # the start is a part of it
+    del heard["columns"], heard["checks"], heard["console"]
+    assert heard == {
+        "data": str(folder / "data"),
+        "output": folder / "m.onnx",
+        "name": "n",
+        "epochs": 2,
+        "image_size": 24,
+        "augment": "shift",
+        "backbone": "lite",
+        "weights": folder / "w.pth",
+        "seed": 7,
+        "repeats": 3,
+        "devices": 2,
+        "precision": "bf16",
+        "refit": False,
+        "resume": False,
+    }
+    assert run("train", "data", "-o", folder / "m.onnx", "--refit").status == 1
+    assert heard["refit"] is True
+    assert heard["time_budget"] is None
 
 
 @needs_torch

@@ -6,7 +6,9 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +24,13 @@ from visionbus.training import (  # noqa: E402 (torch may be missing)
     DivergedError,
     Pixels,
     export,
+    pipeline,
     session,
+    temperature_for,
     train,
 )
 from visionbus.training.export import write  # noqa: E402 (the same)
+from visionbus.training.fitting import Fitting  # noqa: E402 (the same)
 from visionbus.training.networks import NetworkConfig, build  # noqa: E402 (the same)
 from visionbus.training.options import Options  # noqa: E402 (the same)
 from visionbus.training.plan import Facts, make_plan  # noqa: E402 (the same)
@@ -34,6 +39,7 @@ from visionbus.training.recipe import Phase  # noqa: E402 (the same)
 from visionbus.vision import DatasetError, Input, ModelError, evaluate  # noqa: E402 (the same)
 from visionbus.vision.datasets import TrainingData, load_evaluation_data  # noqa: E402 (the same)
 from visionbus.vision.datasets.leaks import Leak  # noqa: E402 (the same)
+from visionbus.vision.evaluation import logits_of  # noqa: E402 (the same)
 from visionbus.vision.metadata import Metadata  # noqa: E402 (the same)
 from visionbus.vision.onnx import OnnxModel  # noqa: E402 (the same)
 
@@ -104,6 +110,17 @@ def network_and_images(channels=1, seed=0):
     network = build(NetworkConfig(5, channels, (8, 16)), images, seed=seed)
     network.train()(torch.from_numpy(images))  # batch norms see something
     return network, images
+
+
+def test_file_is_compared_with_the_network_on_images_of_all_classes(tmp_path, stripes, monkeypatch):
+    data, seen = stripes(1500, side=8), []
+    data = data.subset(np.argsort(data.labels, kind="stable"))
+    monkeypatch.setattr(pipeline, "write", lambda *given, images: seen.append(images) or write(*given, images=images))
+    train(TrainingData("sorted", Input(8, 8, "L"), data), tmp_path / "m.onnx", epochs=0.1, refit=False)
+    (images,) = seen
+    known = {image.tobytes(): label for image, label in zip(data.images, data.labels.tolist(), strict=True)}
+    assert len(images) == 1000
+    assert {known[image.tobytes()] for image in images} == {0, 1}
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -227,6 +244,9 @@ def test_command_trains_on_a_folder_and_the_file_answers(tmp_path):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["figures"]["train"]["images"] == 60
     assert "skipped discs/broken.png" in done.stderr
+    page = (tmp_path / "shapes.html").read_text(encoding="utf-8")
+    command = "visionbus train shapes -o shapes.onnx"
+    assert all(shown in page for shown in ("discs/broken.png", "<polyline", command, "Before temperature scaling"))
     model = OnnxModel(tmp_path / "shapes.onnx")
     assert model.input.mode == "RGB"
     assert evaluate(model, load_evaluation_data(model, tmp_path / "shapes")).accuracy > 0.9
@@ -262,6 +282,20 @@ def test_options_out_of_range_are_refused_before_the_training(stripes, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_test_part_is_measured_once_when_all_is_fitted(tmp_path, stripes, monkeypatch):
+    data, said, measured = TrainingData("stripes", SPEC, stripes(100), stripes(50, seed=1)), io.StringIO(), []
+    logits_of, losses_of = session.logits_of, Fitting._measure
+
+    def noted(measure, owner, dataset):
+        measured.append((dataset is data.test, said.getvalue().count("epoch")))
+        return measure(owner, dataset)
+
+    monkeypatch.setattr(session, "logits_of", partial(noted, logits_of))
+    monkeypatch.setattr(Fitting, "_measure", lambda fitting, held: noted(losses_of, fitting, held))
+    train(data, tmp_path / "m.onnx", epochs=2, precision="fp32", console=Console(file=said, width=200))
+    assert [after for of_test, after in measured if of_test] == [said.getvalue().count("epoch")]
+
+
 def test_repeats_measure_each_seed_on_the_test_part_and_keep_the_first(tmp_path, stripes):
     data = TrainingData("stripes", SPEC, stripes(200), stripes(100, seed=1))
     trained = train(data, tmp_path / "m.onnx", epochs=2, seed=5, repeats=2, precision="fp32")
@@ -286,6 +320,12 @@ def test_given_validation_split_is_measured_and_never_learnt(tmp_path, stripes):
     assert trained.model.figures["train"]["images"] == 100
     assert {epoch.fit for epoch in trained.history} == {"decide"}
     assert evaluate(trained.model, data.validation).confusion == trained.validation.confusion
+    temperature = trained.model.figures["validation"]["temperature"]
+    assert temperature != 1
+    shown = evaluate(trained.model, data.validation).calibration
+    assert shown.loss == pytest.approx(trained.validation.calibration.loss, abs=1e-5)
+    logits = logits_of(trained.model, data.validation) * np.float32(temperature)
+    assert temperature_for(logits, data.validation.labels) == pytest.approx(temperature, rel=0.01)
     again = train(data, tmp_path / "m.onnx", epochs=2, precision="fp32", refit=True)
     assert again.model.figures["train"]["images"] == 140
 
@@ -339,7 +379,12 @@ def test_course_of_the_training_is_in_the_file_without_what_differs_each_time(tr
 
 def test_time_budget_covers_everything(tmp_path, stripes, monkeypatch):
     monkeypatch.setattr(session.Session, "_hurried", lambda *_: False)  # a busy machine may take the final fit's time
+    run, kept = session.Session.run, []
+    monkeypatch.setattr(session.Session, "run", lambda one: kept.append(one) or run(one))
+    began = time.monotonic()
     trained = train(stripes(5000), tmp_path / "m.onnx", epochs=1000, time_budget=6, precision="fp32")
+    assert began + 6 <= kept[0].ends + kept[0].plan.reserve <= began + 7
+    assert kept[0].plan.reserve > 2
     assert sum(epoch.seconds for epoch in trained.history) < 6  # the rest is for writing
     assert trained.history[-1].fit == "final"
     assert trained.model.provenance["recipe"]["epochs"] < 1000

@@ -66,6 +66,10 @@ def test_many_small_images_are_shown_less_often(images, network, epochs):
     assert make_plan(few(images // 2, images // 2), Options(), {"kind": network}, ONE).recipe.epochs == epochs
 
 
+def test_uneven_classes_are_weighted():
+    assert planned(few(900, 100)).recipe.weights == class_weights((900, 100)) != ()
+
+
 def test_final_fit_goes_on_from_what_decided_where_that_was_measured():
     plan = planned(repeats=2)
     assert plan.fits == (("decide", 0), ("final", 0), ("decide", 1), ("final", 1))

@@ -3,8 +3,11 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from contextlib import suppress
 
 import numpy as np
 import psutil
@@ -15,7 +18,7 @@ torch = pytest.importorskip("torch")
 from torch.multiprocessing.spawn import ProcessRaisedException  # noqa: E402 (torch may be missing)
 
 from visionbus.training import DivergedError, ProcessError, checkpoint, train  # noqa: E402 (torch may be missing)
-from visionbus.training.processes import _listen, _told, most_devices  # noqa: E402 (the same)
+from visionbus.training.processes import _listen, _told, fabric_for, most_devices  # noqa: E402 (the same)
 from visionbus.training.sharing import share  # noqa: E402 (the same)
 from visionbus.vision import Dataset, evaluate  # noqa: E402 (the same)
 
@@ -58,6 +61,7 @@ def test_two_processes_learn_what_one_does(stripes, tmp_path):
         trained = train(data, tmp_path / str(devices) / "m.onnx", epochs=4, **OPTIONS | {"devices": devices})
         found[devices] = evaluate(trained.model, unseen).accuracy
         assert [epoch.images for epoch in trained.history] == [270] * 4
+        assert all(epoch.accuracy <= 1 for epoch in trained.history)  # no image is counted by both
         assert trained.history[-1].validation_accuracy > 0.9
     assert min(found.values()) > 0.93
     assert abs(found[1] - found[2]) < 0.05
@@ -80,6 +84,90 @@ def test_dead_process_ends_the_training_with_an_error_and_its_checkpoint_goes_on
     assert trained.stopped
     assert not helpers()
     assert checkpoint.load(checkpoint.path_for(path)).current["schedule"]["step"] > kept.current["schedule"]["step"]
+
+
+@pytest.mark.timeout(400)  # each process is a start of torch
+def test_stopped_it_goes_on_to_the_same_file(stripes, tmp_path):
+    data, options = stripes(300), {"epochs": 10, "checkpoint_every": 0.0, **OPTIONS}
+    whole, path = tmp_path / "whole" / "m.onnx", tmp_path / "m.onnx"
+    whole.parent.mkdir()
+    train(data, whole, **options)
+    thread = when_kept(checkpoint.path_for(path), lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert train(data, path, **options).stopped
+    thread.join()
+    train(data, path, resume=True)
+    assert path.read_bytes() == whole.read_bytes()
+
+
+@pytest.fixture
+def command(stripes, tmp_path):
+    """Start `visionbus train` on two devices, in a session of its own; give it when it has a step of a fit."""
+    data = stripes(300)
+    np.savez(tmp_path / "data.npz", x_train=data.images, y_train=data.labels)
+    words = ["train", "data.npz", "-o", "m.onnx", "--epochs", "500", "--devices", "2", "--no-refit"]
+    words += ["--precision", "fp32"]
+    with (
+        (tmp_path / "err").open("w") as err,
+        subprocess.Popen(
+            [sys.executable, "-m", "visionbus", *words], cwd=tmp_path, stderr=err, start_new_session=True
+        ) as process,
+    ):
+        kept, began = tmp_path / "m.checkpoint", threading.Event()
+        when_kept(kept, began.set)
+        assert began.wait(100), (tmp_path / "err").read_text()
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_ctrl_c_in_a_terminal_reaches_all_and_the_first_process_decides(command, tmp_path):
+    os.killpg(command.pid, signal.SIGINT)
+    assert command.wait(100) == 130, (tmp_path / "err").read_text()
+    assert (tmp_path / "m.onnx").exists()
+    assert (tmp_path / "m.checkpoint").exists()
+
+
+def test_processes_end_when_the_one_that_started_them_was_killed(command):
+    started = psutil.Process(command.pid).children(recursive=True)
+    command.kill()
+    _, alive = psutil.wait_procs(started, 100)
+    assert not alive
+
+
+SCRIPT = """
+import numpy as np
+from pathlib import Path
+from visionbus.training import train
+
+def work():
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), dtype=np.uint8)
+    train((images, np.arange(60) % 2), Path("m.onnx"), epochs=1, devices=2, precision="fp32", refit=False)
+    print("done")
+
+"""
+
+
+@pytest.mark.parametrize("form", ["-c", "guarded", "bare"])
+def test_script_may_train_in_several_processes_where_it_can_be_imported(tmp_path, form):
+    call = 'if __name__ == "__main__":\n    work()' if form == "guarded" else "work()"
+    (tmp_path / "script.py").write_text(SCRIPT + call)
+    command = ["-c", SCRIPT + call] if form == "-c" else ["script.py"]
+    done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    if form == "bare":
+        assert done.returncode == 1
+        assert "put its work under `if __name__" in done.stderr
+        assert not (tmp_path / "m.onnx").exists()
+    else:
+        assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+def test_bf16_is_computed_in_where_it_is_asked_for():
+    one = torch.ones(2, 2)
+    for precision, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        with fabric_for(precision).autocast():
+            assert (one @ one).dtype == kind
 
 
 def test_there_are_as_many_devices_as_gpus_or_any_number_of_processes(monkeypatch):

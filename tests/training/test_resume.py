@@ -2,12 +2,14 @@
 
 import errno
 import io
+import math
 import multiprocessing
 import os
 import random
 import resource
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,6 +163,28 @@ def test_orthogonalised_steps_go_on_to_the_same_file(stripes, interrupt, tmp_pat
     assert path.read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.parametrize("phase", [0, 1])
+def test_backbone_goes_on_to_the_same_file_from_either_phase(stripes, interrupt, tmp_path, phase, monkeypatch):
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "w.pth")
+    data, whole, path = stripes(90, side=32, channels=3), tmp_path / "whole" / "m.onnx", tmp_path / "m.onnx"
+    whole.parent.mkdir()
+    options = {"backbone": "test_efficientnet", "weights": tmp_path / "w.pth", "epochs": 1, "precision": "fp32"}
+    options["refit"] = False
+    trained = train(data, whole, **options)
+    assert (trained.history[0].features, trained.history[-1].features) == (True, False)
+    assert trained.model.provenance["network"]["name"] == "test_efficientnet"
+    first = math.ceil(trained.history[0].images / trained.model.provenance["recipe"]["batch"])  # steps of its phase
+    interrupt(first + 1 if phase else 1)
+    train(data, path, **options)
+    kept = checkpoint.load(checkpoint.path_for(path))
+    monkeypatch.undo()
+    train(data, path, resume=True, backbone=options["backbone"], weights=options["weights"])
+    assert path.read_bytes() == whole.read_bytes()
+    assert kept.current["schedule"]["phase"] == phase
+
+
 def test_stopped_in_the_first_fit_the_model_is_what_was_learnt_so_far(data, interrupt, tmp_path):
     interrupt(12)
     trained = train(data, tmp_path / "m.onnx", **OPTIONS)
@@ -208,6 +232,21 @@ def test_a_second_training_to_the_same_output_is_refused_and_the_first_one_left_
             pass  # another output is free
     assert path.read_bytes() == before
     assert not list(tmp_path.glob("*.lock"))
+
+
+def test_checkpoint_is_on_the_disk_before_it_gets_its_name(data, interrupt, tmp_path, monkeypatch):
+    synced, renamed = [], []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino) or fsync(file))
+
+    def rename(old, new):
+        renamed.append((Path(new), Path(old).stat().st_ino in synced))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", rename)
+    train(data, tmp_path / "m.onnx", epochs=1, precision="fp32", refit=False)
+    ours = {path.suffix: on_disk for path, on_disk in renamed if path.parent == tmp_path}
+    assert ours == dict.fromkeys([".checkpoint", ".onnx", ".md", ".html"], True)
 
 
 def test_full_disk_leaves_the_checkpoint_of_before(data, interrupt, tmp_path):

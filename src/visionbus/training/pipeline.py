@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from visionbus.training import checkpoint as checkpoints
@@ -209,7 +210,9 @@ def _check_size(opened: TrainingData, image_size: int | None) -> None:
 def _write(outcome: Outcome, opened: TrainingData, output: Path, described: Metadata) -> OnnxModel:
     """Write the model file, its card and the report about it."""
     with replacing(output.with_suffix(".md")) as card_file:
-        model = write(outcome.classifier, output, described, images=opened.train.images[:_CHECKED])
+        images = opened.train.images
+        some = np.linspace(0, len(images) - 1, min(len(images), _CHECKED)).astype(int)  # files may be in order of class
+        model = write(outcome.classifier, output, described, images=images[some])
         card_file.write_text(card(model), encoding="utf-8")
     command = str(described.provenance["command"])
     write_report(output.with_suffix(".html"), model, opened, outcome.measured, command=command)

@@ -101,6 +101,7 @@ def launch(
     """
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     listener = threading.Thread(target=_listen, args=(ours, observer), daemon=True)
+    before = len(checkpoints.load(job.checkpoint).finished)
     with tempfile.TemporaryDirectory(prefix="visionbus-") as name:
         train, validation = data
         held = share(validation, Path(name)) if validation is not None else None
@@ -110,7 +111,8 @@ def launch(
             with stop.calling(lambda: ours.send("stop")), _ended_with_this():
                 fabric.launch(_work, order, theirs)  # type: ignore[arg-type]  # it takes arguments, too
         except ProcessException as error:
-            if not stop.requested:  # Ctrl-C may end a process that is only starting, SIGTERM to the whole group any
+            done = len(checkpoints.load(job.checkpoint).finished) > before  # and a process failed as it ended
+            if not done and not stop.requested:  # Ctrl-C may end one that is only starting, SIGTERM to the group any
                 raise _told(error) from error
         finally:
             theirs.close()
@@ -227,3 +229,4 @@ def _work(fabric: Fabric, pickled: bytes, link: Connection) -> None:
         observer=observer,
         stopped=observer.stopped,
     )
+    torch.distributed.destroy_process_group()  # its threads must not outlive what they use

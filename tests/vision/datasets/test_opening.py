@@ -10,6 +10,7 @@ from PIL import Image
 
 from visionbus.vision import Dataset, DatasetError, Input
 from visionbus.vision.datasets import Checks, Columns, Decoding, Holdout, load_evaluation_data, open_data
+from visionbus.vision.images import load
 
 
 def put_image(path, brightness=None):
@@ -445,6 +446,20 @@ def test_stream_is_taken_into_memory_or_mapped(memory):
     data = open_data(stream, holdout=Holdout(0), decoding=Decoding(memory=memory))
     assert (data.train.images == pixels()).all()
     assert data.train.classes == ("a", "b")
+
+
+def test_stream_of_files_goes_on_without_broken_ones_up_to_the_share_that_is_let_pass(tmp_path):
+    fill(tmp_path, count=5)
+    files = [(path.read_bytes(), path.parent.name) for path in sorted(tmp_path.glob("*/*"))]
+    files[3] = (files[3][0][:40], files[3][1])
+    data = open_data(files, Input(4, 6, "L"), holdout=Holdout(0), checks=Checks(allow_broken=0.1))
+    assert [one.name for one in data.skipped] == ["image 3"]
+    assert data.train.names == tuple(f"image {number}" for number in range(10) if number != 3)
+    assert (data.train.images[-1] == load(files[9][0], data.input)).all()
+    with pytest.raises(DatasetError, match=r"1 of 10 files in stream are broken.*\(image 3: "):
+        open_data(files, Input(4, 6, "L"), checks=Checks(allow_broken=0.09))
+    with pytest.raises(DatasetError, match=r"the stream has no images but broken ones \(image 0: "):
+        open_data([files[3]], Input(4, 6, "L"))
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,13 @@ def choose(spec: Input, classes: int, *, backbone: str = AUTO, weights: Path | N
         return Choice(ours)
     if backbone == AUTO and weights is None and not _default_is_at_hand():
         return Choice(ours, _GAIN)
-    from visionbus.training.networks.backbone import Backbone  # noqa: PLC0415 (timm takes seconds, and is an extra)
+    try:
+        from visionbus.training.networks.backbone import Backbone  # noqa: PLC0415 (timm takes seconds, and is an extra)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"a backbone needs {error.name}, which is not installed: pip install 'visionbus[pretrained]'",
+            name=error.name,
+        ) from None
 
     name = DEFAULT if backbone == AUTO else backbone
     config = Backbone(name, classes, str(weights.resolve()) if weights else "")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from visionbus.vision.datasets.dataset import Dataset
 from visionbus.vision.datasets.fashion import fashion_mnist
 from visionbus.vision.datasets.idx_pairs import is_idx, read_pairs
-from visionbus.vision.datasets.listing import Part
+from visionbus.vision.datasets.listing import Part, Skipped
 from visionbus.vision.datasets.npz import read_npz
 from visionbus.vision.datasets.streams import ArrayData, ImageStream, collect
 from visionbus.vision.errors import DatasetError
@@ -31,6 +31,7 @@ class Arrays:
         classes: the names of the classes, if they are known.
         notes: what else there is to say, a sentence each.
         names: what the images of training are called; empty if they have no names.
+        skipped: the files among them that are broken.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Arrays:
     classes: Sequence[str] | None = None
     notes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
 
 def read_arrays(path: Path) -> Arrays:
@@ -83,5 +85,7 @@ def take_arrays(source: object, spec: Input | None, memory: int) -> Arrays:
         names = tuple(getattr(source, "names", ()))
         return Arrays("arrays", "arrays", {"train": (source.images, source.labels)}, classes, names=names)
     if isinstance(source, ImageStream):
-        return Arrays("stream", "a stream of images", {"train": collect(source, spec, memory)}, classes)
+        got = collect(source, spec, memory)
+        parts: dict[Part, tuple[npt.ArrayLike, npt.ArrayLike]] = {"train": (got.images, got.labels)}
+        return Arrays("stream", "a stream of images", parts, classes, names=got.names, skipped=got.skipped)
     raise DatasetError(f"{type(source).__name__} is no data: give a path, arrays, or an iterable of (image, label)")

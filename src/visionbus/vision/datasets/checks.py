@@ -30,7 +30,7 @@ class Checks:
     outside: bool = False
 
 
-def check_broken(path: Path, skipped: Sequence[Skipped], count: int, allowed: float) -> None:
+def check_broken(source: str | Path, skipped: Sequence[Skipped], count: int, allowed: float) -> None:
     """Refuse a source of `count` files of which a larger share than `allowed` is broken.
 
     Raises:
@@ -40,7 +40,7 @@ def check_broken(path: Path, skipped: Sequence[Skipped], count: int, allowed: fl
         listed = "; ".join(f"{one.name}: {one.reason}" for one in skipped[:_FIRST])
         share = min(math.ceil(100 * len(skipped) / count) / 100, 1.0)
         raise DatasetError(
-            f"{len(skipped)} of {count} files in {os.fspath(path)} are broken, more than {allowed:g} of them "
+            f"{len(skipped)} of {count} files in {os.fspath(source)} are broken, more than {allowed:g} of them "
             f"({listed}): mend or remove them, or go on without them by --allow-broken {share:g}"
         )
 

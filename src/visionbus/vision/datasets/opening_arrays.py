@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from visionbus.vision.datasets.array_sources import Arrays
 from visionbus.vision.datasets.arrays import classes_of, images_from, indices, label_names
-from visionbus.vision.datasets.checks import Checks
+from visionbus.vision.datasets.checks import Checks, check_broken
 from visionbus.vision.datasets.dataset import Dataset, joined
 from visionbus.vision.datasets.holdout import Holdout
 from visionbus.vision.datasets.leaks import digests
@@ -33,6 +33,8 @@ def open_arrays(
         DatasetError: as `open_data` does.
     """
     parts, notes = _datasets(found, classes, memory)
+    intact = sum(len(part) for part in parts.values())
+    check_broken(found.name, found.skipped, intact + len(found.skipped), checks.allow_broken)
     parts, trainval, said = _with_validation(parts, holdout, memory)
     height, width, channels = trainval.images.shape[1:]
     data = TrainingData(
@@ -40,6 +42,7 @@ def open_arrays(
         Input(height, width, "L" if channels == 1 else "RGB"),
         trainval,
         trainval=trainval,
+        skipped=found.skipped,
         layout=found.layout,
         notes=(*notes, *said),
         held_out="validation" in parts and "validation" not in found.parts,

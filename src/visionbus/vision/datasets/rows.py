@@ -73,14 +73,14 @@ class Rows:
         """Close the file; what is mapped of it stays."""
         self._ending.close()
 
-    def append(self, pixels: npt.NDArray[np.uint8]) -> None:
-        """Append an image, uint8 [height, width, channel].
+    def append(self, pixels: npt.NDArray[np.uint8], name: str) -> None:
+        """Append an image, uint8 [height, width, channel]; errors call it by its name.
 
         Raises:
             DatasetError: if it has another shape than the first, or the disk is full.
         """
         if self._shape not in {None, pixels.shape}:
-            raise DatasetError(f"image {self._count} has shape {pixels.shape}, the first {self._shape}: give one shape")
+            raise DatasetError(f"{name} has shape {pixels.shape}, the first {self._shape}: give one shape")
         self._shape = pixels.shape
         self._count += 1
         self._kept.append(pixels.copy())  # the owner may fill the same array again

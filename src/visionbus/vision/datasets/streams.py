@@ -1,13 +1,15 @@
 """Takes data from the user's own program: arrays, or images one by one."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from visionbus.vision.datasets.listing import Skipped
 from visionbus.vision.datasets.rows import Rows
-from visionbus.vision.errors import DatasetError
+from visionbus.vision.errors import DatasetError, ImageError
 from visionbus.vision.images import Input, load
 
 
@@ -32,8 +34,25 @@ class ImageStream(Protocol):
         """Yield each image, the bytes of a file or a uint8 array of one shape for all, with its label."""
 
 
-def collect(stream: ImageStream, spec: Input | None, memory: int) -> tuple[npt.ArrayLike, list[int | str]]:
-    """Go once through a stream; return images uint8 [image, height, width, channel], and labels.
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """What a stream yielded.
+
+    Attributes:
+        images: the intact ones, uint8 [image, height, width, channel].
+        labels: of these.
+        names: of these, which tell their places in the stream.
+        skipped: the files that are broken.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: list[int | str]
+    names: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def collect(stream: ImageStream, spec: Input | None, memory: int) -> Collected:
+    """Go once through a stream, past files that are broken.
 
     Args:
         stream: the images with their labels.
@@ -41,19 +60,29 @@ def collect(stream: ImageStream, spec: Input | None, memory: int) -> tuple[npt.A
         memory: above this many bytes, the images are memory-mapped from a temporary file.
 
     Raises:
-        DatasetError: if an image cannot be used, or has another shape than the first.
+        DatasetError: if an array is no image, or has another shape than the first; or if nothing is intact.
     """
     labels: list[int | str] = []
+    names: list[str] = []
+    skipped: list[Skipped] = []
     with Rows(memory) as rows:
         for number, (image, label) in enumerate(stream):
-            rows.append(_pixels(image, spec, number))
+            name = f"image {number}"
+            try:
+                pixels = _pixels(image, spec, name)
+            except ImageError as error:
+                skipped.append(Skipped(name, str(error)))
+                continue
+            rows.append(pixels, name)
             labels.append(label if isinstance(label, str) else int(label))
+            names.append(name)
         if not labels:
-            raise DatasetError("the stream has no images: yield (image, label)")
-        return rows.finish(), labels
+            first = f" but broken ones ({skipped[0].name}: {skipped[0].reason})" if skipped else ""
+            raise DatasetError(f"the stream has no images{first}: yield (image, label)")
+        return Collected(rows.finish(), labels, tuple(names), tuple(skipped))
 
 
-def _pixels(image: object, spec: Input | None, number: int) -> npt.NDArray[np.uint8]:
+def _pixels(image: object, spec: Input | None, name: str) -> npt.NDArray[np.uint8]:
     if isinstance(image, bytes):
         if spec is None:
             raise DatasetError("the stream yields files: say what to fit them to, as in open_data(data, Input(64, 64))")
@@ -61,7 +90,7 @@ def _pixels(image: object, spec: Input | None, number: int) -> npt.NDArray[np.ui
     array = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim not in {2, 3}:
         raise DatasetError(
-            f"image {number} of the stream is {array.dtype} {array.shape}: yield uint8 [height, width, channel], or "
+            f"{name} of the stream is {array.dtype} {array.shape}: yield uint8 [height, width, channel], or "
             "the bytes of a file"
         )
     return array if array.ndim == 3 else array[..., np.newaxis]
