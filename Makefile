@@ -19,7 +19,7 @@ help:
 	@echo "make bench        the benchmarks, one after another"
 	@echo "make bench-training ROW=a  training against our peers' examples: docs/benchmarks-training.md"
 	@echo "make constraints  renew the pinned versions in constraints.txt"
-	@echo "make clean        remove everything that these made"
+	@echo "make clean        remove what these made, but for models"
 	@echo "Options: PYTHON=/path/to/python3, ARGS='...' for demo, train, serve, test and bench-training"
 
 demo:
@@ -53,7 +53,7 @@ lint:
 
 bench:
 	@$(INSTALL) bench
-	@failed=; for file in $$(grep -l __main__ benchmarks/*.py); do \
+	@failed=; for file in $$(grep -l __main__ benchmarks/*.py | grep -v -e photos -e recipe); do \
 		echo; echo "== $$file"; $(PY) "$$file" || failed="$$failed $$file"; \
 	done; if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 

@@ -53,7 +53,7 @@ def evaluate(
       visionbus evaluate fashion-mnist                        the shipped model
       visionbus evaluate model.onnx fashion-mnist
       visionbus evaluate photos.onnx ~/more-photos --json
-      visionbus evaluate photos.onnx ~/more-photos --report   writes photos.html
+      visionbus evaluate photos.onnx ~/more-photos --report more.html
     """  # noqa: D301 (click reads \b)
     from visionbus import vision  # noqa: PLC0415 (--help does not wait for numpy)
     from visionbus.vision.datasets import load_evaluation_data  # noqa: PLC0415 (the same)

@@ -79,7 +79,7 @@ def visionbus() -> None:
       visionbus predict photos/shoe.png           classify without a bus
 
     The bus is named by --bus or by VISIONBUS_URL; by default it is the file visionbus.db here.
-    Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+    Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 reader gone, 143 ended by SIGTERM.
     """  # noqa: D301 (click reads \b)
 
 

@@ -88,7 +88,7 @@ def data_options(command: Callable[..., None]) -> Callable[..., None]:
         show_default=True,
         help="The share of DATA's files that may be broken.",
     )
-    @click.option("--keep-leaks", is_flag=True, help="Leave images that leak in validation and test.")
+    @click.option("--keep-leaks", is_flag=True, help="Keep images in validation and test that leak.")
     @click.option("--outside", is_flag=True, help="Read files outside of DATA's folder, too, where links lead there.")
     @wraps(command)
     def with_values(

@@ -166,8 +166,8 @@ def train(  # noqa: PLR0913 (an argument per option)
     A tenth of the training images is held out at first to calibrate the probabilities, unless there is a validation
     split; then the model is trained on all of them. If DATA has a test set, the finished model is measured on it, once.
 
-    Ctrl-C or SIGTERM stops in good order: FILE then has what was learnt so far, and the same command with --resume goes
-    on.
+    Ctrl-C or SIGTERM stops in good order: FILE then has what was learnt so far, or the finished first of two fits, and
+    the same command with --resume goes on.
 
     \b
     Examples:

@@ -21,7 +21,7 @@ except ModuleNotFoundError as error:
 
 from visionbus.training.augment import Augment
 from visionbus.training.classifier import Classifier, temperature_for
-from visionbus.training.errors import CheckpointError, DivergedError, ProcessError, TrainingError
+from visionbus.training.errors import CheckpointError, DivergedError, ProcessError, TrainingError, WeightsError
 from visionbus.training.export import export
 from visionbus.training.history import Epoch
 from visionbus.training.loop import Control, fit
@@ -44,6 +44,7 @@ __all__ = [
     "Recipe",
     "Trained",
     "TrainingError",
+    "WeightsError",
     "export",
     "fit",
     "temperature_for",

@@ -92,9 +92,9 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
     both in the same way; or, with many small images, the same one for three fifths of the epochs, which teaches it as
     much. The test set is used once, at the end.
 
-    While it trains, Ctrl-C or SIGTERM stops it within two steps, and the file has what was learnt so far; a second one
-    stops it at once. All settings and weights are kept in a checkpoint, `output` with the suffix
-    .checkpoint, until the model is complete.
+    While it trains, Ctrl-C or SIGTERM stops it within two steps, and the file has what was learnt so far, or, where a
+    final fit was stopped, the finished network that decided; a second one stops it at once. All settings and weights
+    are kept in a checkpoint, `output` with the suffix .checkpoint, until the model is complete.
 
     Args:
         data: what `visionbus.vision.datasets.open_data` takes, or what it has returned.
@@ -107,7 +107,7 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
         augment: "none"; "flip" left to right; "shift"; "photo": flip, crop, turn, colours; "auto" takes flip up to 32
             pixels per side, photo above.
         seed: fixes weights, order, augmentation and split. On one machine, with the same threads, versions and
-            precision, the same seed gives the same model.
+            precision, and without a time budget, the same seed gives the same model.
         repeats: train this many networks, with the seeds from `seed` on, and measure each on the test set, to see the
             spread; the first goes into the file.
         devices: the number of processes that share each batch, each with a GPU where there are some.
@@ -135,9 +135,13 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
             another process trains to the same output.
         DivergedError: if the loss became infinite, or not a number.
         ModelError: if torch cannot export the user's own network, which is tried before it is trained.
-        ProcessError: if a process fails, where there are several.
+        ProcessError: if a process fails, where there are several; or if this is one that helps another training.
+        WeightsError: if the weights of the backbone cannot be had, or are of another network.
+        ModuleNotFoundError: if a backbone is asked for, and timm is not installed.
+        TypeError: if the user's own network does not map images to logits.
         ValueError: if an option is out of range.
         OSError: if the file cannot be written.
+        KeyboardInterrupt: if it is stopped before anything is learnt.
     """
     began = time.monotonic()
     refuse_children()
