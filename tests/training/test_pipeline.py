@@ -113,7 +113,7 @@ def network_and_images(channels=1, seed=0):
 
 
 def test_file_is_compared_with_the_network_on_images_of_all_classes(tmp_path, stripes, monkeypatch):
-    data, seen = stripes(1500, side=8), []
+    data, seen = stripes(3000, side=8), []
     data = data.subset(np.argsort(data.labels, kind="stable"))
     monkeypatch.setattr(pipeline, "write", lambda *given, images: seen.append(images) or write(*given, images=images))
     train(TrainingData("sorted", Input(8, 8, "L"), data), tmp_path / "m.onnx", epochs=0.1, refit=False)

@@ -1,5 +1,6 @@
 """Trainings in several processes, which share each batch."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -15,12 +17,19 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch.multiprocessing.spawn import ProcessRaisedException  # noqa: E402 (torch may be missing)
+from torch.multiprocessing.spawn import (  # noqa: E402 (torch may be missing)
+    ProcessExitedException,
+    ProcessRaisedException,
+)
 
-from visionbus.training import DivergedError, ProcessError, checkpoint, train  # noqa: E402 (torch may be missing)
-from visionbus.training.processes import _listen, _told, fabric_for, most_devices  # noqa: E402 (the same)
+from visionbus.training import DivergedError, Phase, ProcessError, checkpoint, train  # noqa: E402 (the same)
+from visionbus.training.job import Job  # noqa: E402 (the same)
+from visionbus.training.options import Options  # noqa: E402 (the same)
+from visionbus.training.plan import Facts, make_plan  # noqa: E402 (the same)
+from visionbus.training.processes import _listen, _port_of_its_own, _told, fabric_for, launch, most_devices  # noqa: E402 (the same)
 from visionbus.training.sharing import share  # noqa: E402 (the same)
-from visionbus.vision import Dataset, evaluate  # noqa: E402 (the same)
+from visionbus.training.stop import Stop  # noqa: E402 (the same)
+from visionbus.vision import Dataset, Input, evaluate  # noqa: E402 (the same)
 
 pytestmark = pytest.mark.slow  # torch takes seconds to import
 
@@ -88,12 +97,12 @@ def test_dead_process_ends_the_training_with_an_error_and_its_checkpoint_goes_on
 
 @pytest.mark.timeout(400)  # each process is a start of torch
 def test_stopped_it_goes_on_to_the_same_file(stripes, tmp_path):
-    data, options = stripes(300), {"epochs": 10, "checkpoint_every": 0.0, **OPTIONS}
+    data, options = stripes(300), {"epochs": 40, **OPTIONS}
     whole, path = tmp_path / "whole" / "m.onnx", tmp_path / "m.onnx"
     whole.parent.mkdir()
     train(data, whole, **options)
     thread = when_kept(checkpoint.path_for(path), lambda: os.kill(os.getpid(), signal.SIGINT))
-    assert train(data, path, **options).stopped
+    assert train(data, path, checkpoint_every=0.0, **options).stopped
     thread.join()
     train(data, path, resume=True)
     assert path.read_bytes() == whole.read_bytes()
@@ -114,14 +123,15 @@ def command(stripes, tmp_path):
     ):
         kept, began = tmp_path / "m.checkpoint", threading.Event()
         when_kept(kept, began.set)
-        assert began.wait(100), (tmp_path / "err").read_text()
         try:
+            assert began.wait(100), (tmp_path / "err").read_text()
             yield process
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.timeout(400)
 def test_ctrl_c_in_a_terminal_reaches_all_and_the_first_process_decides(command, tmp_path):
     os.killpg(command.pid, signal.SIGINT)
     assert command.wait(100) == 130, (tmp_path / "err").read_text()
@@ -129,8 +139,10 @@ def test_ctrl_c_in_a_terminal_reaches_all_and_the_first_process_decides(command,
     assert (tmp_path / "m.checkpoint").exists()
 
 
+@pytest.mark.timeout(400)
 def test_processes_end_when_the_one_that_started_them_was_killed(command):
     started = psutil.Process(command.pid).children(recursive=True)
+    assert len(started) >= 2
     command.kill()
     _, alive = psutil.wait_procs(started, 100)
     assert not alive
@@ -149,6 +161,7 @@ def work():
 """
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("form", ["-c", "guarded", "bare"])
 def test_script_may_train_in_several_processes_where_it_can_be_imported(tmp_path, form):
     call = 'if __name__ == "__main__":\n    work()' if form == "guarded" else "work()"
@@ -163,10 +176,46 @@ def test_script_may_train_in_several_processes_where_it_can_be_imported(tmp_path
         assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
 
 
+class Launching:
+    """In place of a Fabric: its process does the fit, or a part of it, and fails."""
+
+    def __init__(self, path, fits):
+        self.path, self.fits = path, fits
+
+    def launch(self, work, order, link):
+        kept = checkpoint.load(self.path)
+        checkpoint.save(replace(kept, finished=({},) * self.fits), self.path)
+        raise ProcessExitedException("terminated", 1, 7, -6)
+
+
+def test_process_that_fails_after_its_fit_is_kept_fails_nothing(stripes, tmp_path, silent):
+    path = tmp_path / "m.checkpoint"
+    facts = Facts((50, 50), 10, 110, held_out=True, input=Input(12, 12, "L"), classes=("a", "b"))
+    plan = make_plan(facts, Options(), {}, (Phase(),))
+    checkpoint.save(checkpoint.Checkpoint(plan, "", {}), path)
+    job = Job("decide", 0, plan.recipe, path, 15.0, math.inf)
+    rest = {"threads": 1, "observer": silent, "stop": Stop()}
+    done = launch(job, torch.nn.Linear(1, 1), (stripes(9), None), fabric=Launching(path, 1), **rest)
+    assert len(done.finished) == 1
+    with pytest.raises(ProcessError, match="a process of the training failed"):
+        launch(job, torch.nn.Linear(1, 1), (stripes(9), None), fabric=Launching(path, 1), **rest)
+
+
+def test_port_where_processes_meet_is_another_one_for_each_training(monkeypatch):
+    monkeypatch.delenv("MASTER_PORT", raising=False)
+    with _port_of_its_own():
+        os.environ["MASTER_PORT"] = "1"
+    assert "MASTER_PORT" not in os.environ
+    monkeypatch.setenv("MASTER_PORT", "2")  # as of a cluster
+    with _port_of_its_own():
+        pass
+    assert os.environ["MASTER_PORT"] == "2"
+
+
 def test_bf16_is_computed_in_where_it_is_asked_for():
     one = torch.ones(2, 2)
     for precision, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        with fabric_for(precision).autocast():
+        with fabric_for(precision, accelerator="cpu").autocast():
             assert (one @ one).dtype == kind
 
 

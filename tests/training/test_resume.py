@@ -163,6 +163,7 @@ def test_orthogonalised_steps_go_on_to_the_same_file(stripes, interrupt, tmp_pat
     assert path.read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("phase", [0, 1])
 def test_backbone_goes_on_to_the_same_file_from_either_phase(stripes, interrupt, tmp_path, phase, monkeypatch):
     timm = pytest.importorskip("timm")
@@ -234,16 +235,18 @@ def test_a_second_training_to_the_same_output_is_refused_and_the_first_one_left_
     assert not list(tmp_path.glob("*.lock"))
 
 
-def test_checkpoint_is_on_the_disk_before_it_gets_its_name(data, interrupt, tmp_path, monkeypatch):
+def test_files_are_on_the_disk_before_they_get_their_names(data, tmp_path, monkeypatch):
     synced, renamed = [], []
-    fsync, replace = os.fsync, os.replace
+    fsync, rename = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino) or fsync(file))
 
-    def rename(old, new):
-        renamed.append((Path(new), Path(old).stat().st_ino in synced))
-        replace(old, new)
+    def noted(old, new):
+        inode = Path(old).stat().st_ino
+        renamed.append((Path(new), inode in synced))
+        synced[:] = [other for other in synced if other != inode]  # another file may have it later
+        rename(old, new)
 
-    monkeypatch.setattr(os, "replace", rename)
+    monkeypatch.setattr(os, "replace", noted)
     train(data, tmp_path / "m.onnx", epochs=1, precision="fp32", refit=False)
     ours = {path.suffix: on_disk for path, on_disk in renamed if path.parent == tmp_path}
     assert ours == dict.fromkeys([".checkpoint", ".onnx", ".md", ".html"], True)
@@ -413,6 +416,12 @@ def test_links_in_place_of_the_files_of_a_checkpoint_lead_nowhere(data, tmp_path
     (tmp_path / "m.checkpoint.part").symlink_to(victim)
     train(data, tmp_path / "m.onnx", **OPTIONS)
     assert victim.read_text() == "mine"
+
+
+def test_checkpoint_of_another_format_is_told_as_another_version_s(data, tmp_path):
+    torch.save({"format": checkpoint.FORMAT - 1}, tmp_path / "m.checkpoint")
+    with pytest.raises(CheckpointError, match="another version of visionbus"):
+        train(data, tmp_path / "m.onnx", resume=True)
 
 
 def test_pickle_in_a_checkpoint_is_never_executed(data, tmp_path):

@@ -28,7 +28,15 @@ _SPARE = 0.05  # of a time budget
 def planned(
     opened: TrainingData, options: Options, source: NetworkSource, began: float, progress: TrainingProgress
 ) -> Plan:
-    """Plan a training, with a trial of what is fast."""
+    """Plan a training, with a trial of what is fast.
+
+    Raises:
+        ModelError: if torch cannot export the user's own network.
+        ModuleNotFoundError: if a backbone is asked for, and timm is not installed.
+        TypeError: if the user's own network does not map images to logits.
+        ValueError: if there are more devices than this machine has, or than can share a batch.
+        WeightsError: if the weights of the backbone cannot be had.
+    """
     progress.trying()
     chosen, note = source.describe(opened.input, len(opened.train.classes))
     if note:
@@ -85,6 +93,7 @@ def _reserve(budget: float, opened: TrainingData, plan: Plan, step: float) -> fl
 
 
 def end_of_fits(plan: Plan, began: float) -> float:
+    """Return when the fits of a training that began then must be over, both by `time.monotonic`; infinite if never."""
     return math.inf if plan.time_budget is None else began + plan.time_budget - plan.reserve
 
 

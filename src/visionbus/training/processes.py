@@ -3,6 +3,7 @@
 import logging
 import math
 import multiprocessing
+import os
 import pickle
 import signal
 import tempfile
@@ -20,7 +21,7 @@ from torch.multiprocessing.spawn import ProcessException
 
 from visionbus.training import checkpoint as checkpoints
 from visionbus.training.checkpoint import Checkpoint
-from visionbus.training.errors import DivergedError, ProcessError, TrainingError
+from visionbus.training.errors import CheckpointError, DivergedError, ProcessError, TrainingError
 from visionbus.training.history import Epoch
 from visionbus.training.job import Job, run
 from visionbus.training.loop import Observer
@@ -96,23 +97,24 @@ def launch(
         stop: whether the user wants to.
 
     Raises:
+        CheckpointError: if there is no checkpoint to begin with, or none that can be read in the end.
         DivergedError: if the loss is infinite, or not a number.
-        ProcessError: if a process fails or dies; the others are ended.
+        ProcessError: if a process fails or dies before the fit is done; the others are ended.
     """
+    before = len(checkpoints.load(job.checkpoint).finished)
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     listener = threading.Thread(target=_listen, args=(ours, observer), daemon=True)
-    before = len(checkpoints.load(job.checkpoint).finished)
     with tempfile.TemporaryDirectory(prefix="visionbus-") as name:
         train, validation = data
         held = share(validation, Path(name)) if validation is not None else None
         order = _pickled(_Order(job, network, share(train, Path(name)), held, threads))
         listener.start()
         try:
-            with stop.calling(lambda: ours.send("stop")), _ended_with_this():
+            with stop.calling(lambda: ours.send("stop")), _ended_with_this(), _port_of_its_own():
                 fabric.launch(_work, order, theirs)  # type: ignore[arg-type]  # it takes arguments, too
         except ProcessException as error:
-            done = len(checkpoints.load(job.checkpoint).finished) > before  # and a process failed as it ended
-            if not done and not stop.requested:  # Ctrl-C may end one that is only starting, SIGTERM to the group any
+            # One may fail as it ends; Ctrl-C may end one that is only starting, and SIGTERM to the group any.
+            if not stop.requested and not _has_finished(job.checkpoint, before + 1):
                 raise _told(error) from error
         finally:
             theirs.close()
@@ -142,6 +144,25 @@ def _ended_with_this() -> Iterator[None]:
         for process in set(multiprocessing.active_children()) - before:
             process.kill()
             process.join()
+
+
+@contextmanager
+def _port_of_its_own() -> Iterator[None]:
+    """Forget the port at which processes meet, which Fabric keeps in the environment: others may have it by then."""
+    given = "MASTER_PORT" in os.environ
+    try:
+        yield
+    finally:
+        if not given:
+            os.environ.pop("MASTER_PORT", None)
+
+
+def _has_finished(path: Path, fits: int) -> bool:
+    """Tell whether a checkpoint has so many fits that are finished."""
+    try:
+        return len(checkpoints.load(path).finished) >= fits
+    except CheckpointError:
+        return False
 
 
 def _told(error: ProcessException) -> TrainingError:

@@ -71,16 +71,8 @@ def choose(spec: Input, classes: int, *, backbone: str = AUTO, weights: Path | N
         return Choice(ours)
     if backbone == AUTO and weights is None and not _default_is_at_hand():
         return Choice(ours, _GAIN)
-    try:
-        from visionbus.training.networks.backbone import Backbone  # noqa: PLC0415 (timm takes seconds, and is an extra)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"a backbone needs {error.name}, which is not installed: pip install 'visionbus[pretrained]'",
-            name=error.name,
-        ) from None
-
     name = DEFAULT if backbone == AUTO else backbone
-    config = Backbone(name, classes, str(weights.resolve()) if weights else "")
+    config = _backbone()(name, classes, str(weights.resolve()) if weights else "")
     found = config.source()
     return Choice(config, f"{name} with the weights of {found.origin}" if found else "")
 
@@ -94,6 +86,7 @@ def from_json(value: Mapping[str, Any]) -> NetworkConfig | Backbone:
     """Return the configuration whose `to_json` is `value`, as JSON gives it back.
 
     Raises:
+        ModuleNotFoundError: if it is a backbone, and timm is not installed.
         ValueError: if its kind is unknown.
     """
     values = {key: given for key, given in value.items() if key != "kind"}
@@ -101,9 +94,7 @@ def from_json(value: Mapping[str, Any]) -> NetworkConfig | Backbone:
         return NetworkConfig(**values | {"widths": tuple(values["widths"])})
     if value["kind"] != "backbone":
         raise ValueError(f"unknown kind of network {value['kind']!r}; known: small, backbone")
-    from visionbus.training.networks.backbone import Backbone  # noqa: PLC0415 (as above)
-
-    return Backbone(**values)
+    return _backbone()(**values)
 
 
 def fresh(config: NetworkConfig | Backbone, images: npt.NDArray[np.uint8], *, seed: int) -> Network | BackboneNetwork:
@@ -119,6 +110,17 @@ def fresh(config: NetworkConfig | Backbone, images: npt.NDArray[np.uint8], *, se
         OSError: if their file cannot be read.
     """
     return build(config, images, seed=seed) if isinstance(config, NetworkConfig) else config.build(seed=seed)
+
+
+def _backbone() -> type[Backbone]:
+    try:
+        from visionbus.training.networks.backbone import Backbone  # noqa: PLC0415 (timm takes seconds, and is an extra)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"a backbone needs {error.name}, which is not installed: pip install 'visionbus[pretrained]'",
+            name=error.name,
+        ) from None
+    return Backbone
 
 
 def _default_is_at_hand() -> bool:

@@ -29,7 +29,7 @@ class Skipped:
     """A file that could not be used.
 
     Attributes:
-        name: its path, relative to the data.
+        name: its path, relative to the data; or its place in a stream.
         reason: why it could not be used.
     """
 

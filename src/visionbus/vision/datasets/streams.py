@@ -77,8 +77,11 @@ def collect(stream: ImageStream, spec: Input | None, memory: int) -> Collected:
             labels.append(label if isinstance(label, str) else int(label))
             names.append(name)
         if not labels:
-            first = f" but broken ones ({skipped[0].name}: {skipped[0].reason})" if skipped else ""
-            raise DatasetError(f"the stream has no images{first}: yield (image, label)")
+            if skipped:
+                raise DatasetError(
+                    f"all images of the stream are broken, such as {skipped[0].name}: {skipped[0].reason}"
+                )
+            raise DatasetError("the stream has no images: yield (image, label)")
         return Collected(rows.finish(), labels, tuple(names), tuple(skipped))
 
 
