@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from lightning_fabric import Fabric  # noqa: E402 (torch may be missing)
 
-from visionbus.training import Control, Phase, Recipe, fit  # noqa: E402 (the same)
+from visionbus.training import Augment, Control, Phase, Recipe, fit  # noqa: E402 (the same)
 from visionbus.training.fitting import Fitting  # noqa: E402 (the same)
 from visionbus.training.networks import NetworkConfig, build  # noqa: E402 (the same)
 
@@ -79,6 +79,16 @@ def fitted(network, data, recipe, *, control=None, validation=None):
     notes = Notes()
     done = fit(network, data, recipe, fabric=fabric(), seed=0, observer=notes, control=control, validation=validation)
     return done, notes
+
+
+@pytest.mark.parametrize(
+    ("augment", "as_they_are"), [(Augment(flip=False), True), (Augment(flip=False, shift=1), False)]
+)
+def test_images_are_learnt_as_the_recipe_changes_them(stripes, augment, as_they_are):
+    data, network, seen = stripes(40), Greedy(40), set()
+    network.register_forward_pre_hook(lambda _, given: seen.update(image.numpy().tobytes() for image in given[0]))
+    fitted(network, data, Recipe(epochs=1, batch=20, augment=augment))
+    assert (seen == {image.tobytes() for image in data.images}) is as_they_are
 
 
 def weights(network):
