@@ -46,6 +46,17 @@ def test_check_says_one_fact_a_line_and_names_the_sheets(run, photos):
         assert sheet.width > 10 * 30
 
 
+def test_check_draws_a_bar_on_a_terminal_alone(run, photos, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    assert run("data", "check", photos).err == ""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # stderr counts as a terminal
+    shown = run("data", "check", photos, "--json")
+    assert "decoding" in shown.err
+    assert "100%" in shown.err
+    assert shown.document["name"] == "photos"
+
+
 def test_check_prints_one_json_document(run, photos):
     document = run("data", "check", photos, "--json", "--keep-leaks", "--sheets", "sheets").document
     assert document["splits"]["validation"] == {"cats": 3, "dogs": 4}
@@ -61,11 +72,14 @@ def test_check_stops_at_more_broken_files_than_are_allowed(run, photos):
 
 
 def test_check_reads_a_table_by_the_columns_that_are_named(run, photos):
-    rows = "".join(f"{name}/{n}.png,{name}\n" for name in ("cats", "dogs") for n in range(12))
-    (photos.parent / "t.csv").write_text(f"where,what\n{rows}")
-    options = ["--path-column", "where", "--label-column", "what", "--images", photos / "train"]
-    shown = run("data", "check", photos.parent / "t.csv", *options)
-    assert shown.lines[0] == "data t: CSV with path in 'where', label in 'what'"
+    rows = "".join(
+        f"{name}/{n}.png,{name},{'test' if n < 2 else 'train'}\n" for name in ("cats", "dogs") for n in range(12)
+    )
+    (photos.parent / "t.csv").write_text(f"where,what,fold\n{rows}")
+    columns = ["--path-column", "where", "--label-column", "what", "--split-column", "fold"]
+    shown = run("data", "check", photos.parent / "t.csv", *columns, "--images", photos / "train")
+    assert shown.lines[0] == "data t: CSV with path in 'where', label in 'what', split in 'fold'"
+    assert "test 4 images: cats 2, dogs 2" in shown.lines
     assert "no column 'who'" in run("data", "check", photos.parent / "t.csv", "--path-column", "who").err
 
 
@@ -94,7 +108,10 @@ def test_check_of_many_classes_names_the_first_and_counts_the_rest(run, tmp_path
     shown = run("data", "check", "many.npz")
     assert shown.lines[2].startswith("train 58 images: 0 9, 1 1, ")
     assert shown.lines[2].endswith("18 1, 19 1, and 30 more classes, 1 to 9 images in each of all")
+    assert "note: '1' has one image in train" in shown.lines
+    assert "note: '20' has one image in train" in shown.lines
     assert "note: 29 more classes have one image in train" in shown.lines
+    assert any(line.startswith("note: validation has no image of 1, 2, 3, 4, 5 and 44 more: ") for line in shown.lines)
     assert shown.lines[-1] == "and 30 more sheets in many-sheets"
     assert len(run("data", "check", "many.npz", "--json").document["sheets"]) == 50
 

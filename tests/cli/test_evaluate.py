@@ -1,5 +1,7 @@
 """`visionbus evaluate`, with the shipped model."""
 
+import subprocess
+
 import pytest
 
 from visionbus.vision.onnx import OnnxModel, default_model
@@ -67,6 +69,15 @@ def test_more_broken_files_than_are_allowed_are_an_error_that_names_the_option(r
     assert shown.status == 1
     assert "--allow-broken" in shown.err
     assert run("evaluate", images, "--allow-broken", "0.9").status == 0
+
+
+@pytest.mark.slow
+def test_files_that_cannot_be_read_are_named_on_stderr_and_left_out(visionbus, images):
+    (images / "Bag" / "broken-0.png").write_bytes(b"no image")
+    command = [*visionbus, "evaluate", images, "--allow-broken", "0.9"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "skipped Bag/broken-0.png: " in done.stderr
+    assert "images 4" in done.stdout.splitlines()
 
 
 def test_report_has_the_name_of_the_model_and_is_not_replaced_unless_told(run, images):

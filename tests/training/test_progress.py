@@ -22,6 +22,12 @@ def progress(said):
     return TrainingProgress(Console(file=said, width=40))
 
 
+@pytest.fixture
+def on_terminal(said, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    return TrainingProgress(Console(file=said, width=80, force_terminal=True))
+
+
 def test_epochs_are_lines_with_speed_and_time_left(progress, said):
     with progress:
         progress.stage("decide, seed 0, 500 images", 20, later=3.0)
@@ -31,6 +37,28 @@ def test_epochs_are_lines_with_speed_and_time_left(progress, said):
     assert first == "decide, seed 0, 500 images: 20 steps"
     figures = "loss 0.5123, accuracy 0.8000, held out 0.7500, 250 images/s, 12 s left"
     assert second == f"decide, seed 0, 500 images: epoch 1 of 4, {figures}"
+
+
+def test_terminal_gets_a_bar_of_decoded_files(on_terminal, said):
+    with on_terminal, on_terminal.decoding() as advance:
+        advance(3, 10)
+    assert "decoding" in said.getvalue()
+    assert "30%" in said.getvalue()
+
+
+def test_terminal_gets_a_bar_of_steps(on_terminal, said):
+    with on_terminal:
+        on_terminal.trying()
+        on_terminal.stage("decide, seed 0, 500 images", 20, later=3.0, done=7)
+        on_terminal.step()
+    assert "trying what is fast" in said.getvalue()
+    assert "40%" in said.getvalue()
+
+
+def test_without_a_terminal_there_is_no_bar(progress, said):
+    with progress, progress.decoding() as advance:
+        advance(3, 10)
+    assert said.getvalue() == ""
 
 
 def test_a_fit_that_goes_on_says_where(progress, said):

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -52,6 +53,35 @@ def test_files_are_decoded_in_their_order(paths, memory, threads):
     assert found.broken == {5: "the file is empty: use an image file"}
     assert isinstance(found.images, np.memmap) == (memory == 1)
     assert steps[-1] == (30, 30)
+
+
+def test_two_threads_decode_at_once(paths, monkeypatch):
+    both = threading.Barrier(2, timeout=30)
+
+    def meeting(data, spec):
+        both.wait()
+        return load(data, spec)
+
+    monkeypatch.setattr(decoding, "_TASK", 1)
+    monkeypatch.setattr(decoding, "load", meeting)
+    assert len(decode(paths[:2], SPEC, Decoding(threads=2)).images) == 2
+
+
+def test_threads_read_four_tasks_each_ahead_and_no_more(paths, monkeypatch):
+    begun, read = threading.Semaphore(0), decoding.read_limited
+
+    def counting(path, limit):
+        begun.release()
+        return read(path, limit)
+
+    monkeypatch.setattr(decoding, "_TASK", 1)
+    monkeypatch.setattr(decoding, "read_limited", counting)
+    unknown = np.zeros((len(paths), 5), np.int64)
+    found = decoding._results(paths, unknown, SPEC, pixel_cache.known_rows([]), Decoding(threads=2))
+    next(found)
+    assert all(begun.acquire(timeout=30) for _ in range(1 + 4 * 2))
+    assert not begun.acquire(timeout=0.2)  # too short a wait can only miss a fault
+    found.close()
 
 
 @pytest.mark.parametrize("memory", [2**30, 1])

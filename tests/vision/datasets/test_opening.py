@@ -9,7 +9,15 @@ import pytest
 from PIL import Image
 
 from visionbus.vision import Dataset, DatasetError, Input
-from visionbus.vision.datasets import Checks, Columns, Decoding, Holdout, load_evaluation_data, open_data
+from visionbus.vision.datasets import (
+    Checks,
+    Columns,
+    Decoding,
+    Holdout,
+    fashion_mnist,
+    load_evaluation_data,
+    open_data,
+)
 from visionbus.vision.images import load
 
 
@@ -131,6 +139,7 @@ def test_single_image_of_a_class_stays_in_training(tmp_path):
     data = open_data(tmp_path)
     assert (data.train.labels == 2).sum() == 1
     assert (data.validation.labels == 2).sum() == 0
+    assert "validation has no image of fish: nothing is known of how well it is found" in data.notes
 
 
 def test_links_out_of_the_folder_are_named_and_read_only_when_allowed(tmp_path):
@@ -191,6 +200,16 @@ def test_leaks_are_listed_and_kept_out_of_the_measuring_splits(tmp_path):
     assert [len(part) for part in kept.parts.values()] == [23, 21, 21]
 
 
+def test_image_of_both_validation_and_test_stays_in_validation(tmp_path):
+    for part in ("train", "val", "test"):
+        fill(tmp_path / part)
+    put_image(tmp_path / "val" / "cats" / "a.png", 7)
+    put_image(tmp_path / "test" / "cats" / "a.png", 7)
+    data = open_data(tmp_path)
+    assert {part: len(dataset) for part, dataset in data.parts.items()} == {"train": 20, "validation": 21, "test": 20}
+    assert "val/cats/a.png" in data.validation.names
+
+
 def test_image_under_two_labels_of_the_test_measures_nothing(tmp_path):
     fill(tmp_path / "train")
     fill(tmp_path / "test")
@@ -214,10 +233,11 @@ def test_csv_columns_are_guessed(tmp_path, header):
     assert (len(data.trainval), data.train.classes) == (20, ("cats", "dogs"))
 
 
-@pytest.mark.parametrize("delimiter", [";", "\t"])
-def test_csv_may_have_other_delimiters(tmp_path, delimiter):
+@pytest.mark.parametrize("name", ["labels.csv", "labels.tsv"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_table_may_have_any_usual_delimiter_and_suffix(tmp_path, delimiter, name):
     text = f"path,label\n{rows()}".replace(",", delimiter)
-    assert len(open_data(table(fill(tmp_path), text)).trainval) == 20
+    assert len(open_data(table(fill(tmp_path), text, name)).trainval) == 20
 
 
 def test_csv_columns_may_be_given_and_paths_start_elsewhere(tmp_path):
@@ -235,6 +255,16 @@ def test_csv_splits_are_heeded(tmp_path):
     )
     data = open_data(table(tmp_path, f"path,label,split\n{text}"))
     assert len(data.test) == 6
+
+
+def test_csv_row_with_an_unknown_split_is_named(tmp_path):
+    fill(tmp_path)
+    text = rows().replace("\n", ",train\n").replace("dogs/3.png,dogs,train", "dogs/3.png,dogs,foo")
+    data = open_data(table(tmp_path, f"path,label,split\n{text}"))
+    assert [(one.name, one.reason) for one in data.skipped] == [
+        ("row 15: dogs/3.png", "'foo' is no split: write train, validation or test")
+    ]
+    assert len(data.trainval) == 19
 
 
 def test_csv_rows_that_cannot_be_used_are_named(tmp_path):
@@ -414,6 +444,21 @@ def test_labels_may_be_texts_or_numbers_with_gaps():
 def test_labels_that_match_no_class_are_refused():
     with pytest.raises(DatasetError, match="match no class, such as '7'"):
         open_data((pixels(), LABELS * 7), classes=("a", "b"))
+
+
+def test_table_with_a_label_that_is_not_among_the_classes_is_refused(tmp_path):
+    path = table(fill(tmp_path), f"path,label\n{rows()}cats/0.png,fish\n")
+    with pytest.raises(DatasetError, match="has the labels fish, which are not among the classes: cats, dogs"):
+        open_data(path, classes=("cats", "dogs"))
+
+
+def test_fashion_mnist_is_opened_by_its_name_with_its_test_split_and_class_names(tmp_path, small, put):
+    put(tmp_path / "usr")
+    data = open_data("fashion-mnist")
+    assert (data.name, data.layout, data.input) == ("fashion-mnist", "Fashion-MNIST", Input(28, 28, "L"))
+    assert (len(data.train) + len(data.validation), len(data.trainval)) == (30, 30)
+    assert (data.test.images == fashion_mnist("test").images).all()
+    assert data.train.classes == data.test.classes == fashion_mnist("test").classes
 
 
 @pytest.mark.parametrize("named", ["folder", "file"])

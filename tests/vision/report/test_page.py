@@ -9,6 +9,9 @@ from visionbus.vision.datasets import Leak, Skipped
 from visionbus.vision.datasets.leaks import Place
 from visionbus.vision.evaluation import measure as figures_of
 from visionbus.vision.report import Measured, write_report
+from visionbus.vision.text import percent
+
+CLASSES = ("circle", "square", "triangle")
 
 HISTORY = [
     {"fit": "decide", "epoch": 1, "loss": 1.5, "accuracy": 0.5, "validation_loss": 1.6, "validation_accuracy": 0.45},
@@ -62,11 +65,20 @@ def test_what_is_measured_and_what_else_must_be_known_is_said(write):
 
 def test_every_class_has_its_figures_the_worst_first(write):
     text = Reader(write(images=90)).texts["classes"]
-    places = [text.index(name) for name in ("circle", "square", "triangle")]
+    places = [text.index(name) for name in CLASSES]
     assert all(place > 0 for place in places)
     shares = [float(share) for share in re.findall(r"([\d.]+) % \d+(?: |$)", text)]
     assert shares == sorted(shares)
     assert len(shares) == 3
+
+
+def test_figures_of_a_class_stand_under_their_heads(write, measure):
+    text = Reader(write(images=90)).texts["classes"]
+    _, measured = measure(CLASSES, images=90)
+    assert "Class Recall Precision F1 Support" in text
+    for name, one in measured.evaluation.per_class.items():
+        assert one.recall != one.precision
+        assert f"{name} {percent(one.recall)} {percent(one.precision)} {percent(one.f1)} {one.support}" in text
 
 
 def test_class_without_images_has_no_figures(write, measure, model, tmp_path):
@@ -85,6 +97,17 @@ def test_matrix_is_drawn_up_to_thirty_classes_and_the_worst_confusions_are_alway
     assert bool(matrices) == drawn
     assert "cannot be read" not in page.texts["confusion"] or not drawn
     assert "taken for" in page.texts["confusion"]
+
+
+def test_cells_of_the_matrix_are_the_counts_by_label_and_by_what_was_predicted(write, measure):
+    source = Reader(write()).source
+    _, measured = measure(CLASSES)
+    head, body = re.search(r'<table class="matrix">(.*?)<tbody>(.*?)</tbody>', source, re.DOTALL).groups()
+    rows = [row for row in body.split("</tr>") if row.strip()]
+    cells = [re.findall(r"<td[^>]*>(\d*)</td>", row) for row in rows]
+    assert tuple(tuple(int(cell or 0) for cell in row) for row in cells) == measured.evaluation.confusion
+    assert re.findall('<th scope="col" title="taken for (.*?)"', head) == [*CLASSES]
+    assert re.findall('<th scope="row" title="(.*?)"', body) == [*CLASSES]
 
 
 def test_mistakes_come_with_their_picture_name_and_probabilities(write):
@@ -108,9 +131,9 @@ def test_model_without_mistakes_says_so(write):
 
 
 def test_calibration_before_is_that_of_the_logits_times_the_temperature(write, model, measure):
-    about = model(("circle", "square", "triangle"), figures={"validation": {"temperature": 3.0}})
+    about = model(CLASSES, figures={"validation": {"temperature": 3.0}})
     text = Reader(write(about=about)).texts["calibration"]
-    _, measured = measure(("circle", "square", "triangle"))
+    _, measured = measure(CLASSES)
     before = figures_of(measured.logits * 3, measured.dataset.labels, measured.dataset.classes).calibration
     assert f"Before temperature scaling off by {100 * before.error:.1f} points, loss {before.loss:.3f}" in text
     assert f"off by {100 * measured.evaluation.calibration.error:.1f} points" in text
@@ -251,7 +274,7 @@ def test_a_thousand_classes_of_noise_stay_below_three_megabytes(write):
 def test_report_that_fails_leaves_the_one_before(write, model, measure, tmp_path):
     path = write()
     before = path.read_bytes()
-    data, measured = measure(("circle", "square", "triangle"))
+    data, measured = measure(CLASSES)
     broken = Measured(measured.dataset, measured.logits[:5], "test")
     with pytest.raises((ValueError, IndexError)):
         write_report(path, model(), data, broken, command="x")
