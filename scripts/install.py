@@ -12,6 +12,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 (before anything that an older Pyt
 import fcntl
 import hashlib
 import importlib.util
+import os
 import subprocess
 import tempfile
 from importlib.metadata import Distribution, distributions
@@ -29,6 +30,7 @@ SIZE = (
     "on Linux about 3.3 GB to download and 6 GB on disk, as CUDA is in it; elsewhere a tenth of that.\n"
     "Without an NVIDIA GPU, UV_TORCH_BACKEND=cpu before `make` takes the small one of pytorch.org instead (0.2 GB)"
 )
+BACKEND = os.environ.get("UV_TORCH_BACKEND")
 PROFILES = {  # what each needs: pairs of a flag and its value
     "demo": [],
     "train": ["--extra", "train", "--extra", "pretrained", "--extra", "parquet"],
@@ -107,7 +109,10 @@ def _torch_of_ones_own() -> tuple[str, ...]:
     same = packages.parent.name == f"python3.{sys.version_info.minor}"
     found = _torch([str(packages)]) or (_torch(sys.path) if same else None)
     if found is None or tuple(map(int, found.version.split(".")[:2])) < TORCH:
-        print(f"torch comes with it: {SIZE}", flush=True)
+        size = (
+            f"that of pytorch.org which UV_TORCH_BACKEND={BACKEND} names (cpu: 0.2 GB to download)" if BACKEND else SIZE
+        )
+        print(f"torch comes with it: {size}", flush=True)
         return ()
     place = Path(str(found.locate_file("")))
     print(f"the torch {found.version} in {place} is used", flush=True)
@@ -136,6 +141,11 @@ def _install(profile: str, without: tuple[str, ...] = ()) -> None:
             commands.append([*uv, "--build-constraints", CONSTRAINTS, "--no-deps", "--editable", "."])
         for command in commands:
             if subprocess.run(command, cwd=ROOT, check=False).returncode:
+                if BACKEND:
+                    sys.exit(
+                        "uv failed, and pip knows no UV_TORCH_BACKEND: if it is download.pytorch.org that cannot be "
+                        f"reached, leave it out; torch comes with it then: {SIZE.splitlines()[0]}"
+                    )
                 print("uv failed; pip does it instead, more slowly", flush=True)
                 _install_by_pip(profile)
                 return

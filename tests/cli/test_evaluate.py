@@ -57,7 +57,7 @@ def test_evaluate_of_data_that_is_not_there_names_the_cure(run):
     outcome = run("evaluate", default_model(), "fashion-minst")
     assert outcome.status == 1
     assert outcome.err == (
-        "visionbus: error: fashion-minst is not a folder: name fashion-mnist, or a folder with one subfolder per class"
+        "visionbus: error: fashion-minst does not exist: name fashion-mnist, or a folder with one subfolder per class"
         ", or a .csv, .tsv, .parquet, .npz or IDX file\n"
     )
 

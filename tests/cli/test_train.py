@@ -87,9 +87,10 @@ def test_time_budget_is_read_with_its_unit(text, seconds):
 
 def test_checkpoint_of_an_interrupted_training_is_not_replaced(run, tmp_path):
     (tmp_path / "model.checkpoint").write_text("mine")
+    (tmp_path / "model.onnx").write_text("of what was learnt so far")
     shown = run("train", tmp_path, "-o", tmp_path / "model.onnx")
     assert shown.status == 1
-    assert "--resume" in shown.err
+    assert "go on with --resume" in shown.err
     assert (tmp_path / "model.checkpoint").read_text() == "mine"
 
 

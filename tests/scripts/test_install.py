@@ -36,9 +36,10 @@ def make_train(venv, own, monkeypatch, capsys):
         argv=["install.py", "train"], path=[str(own)], version=sys.version, version_info=sys.version_info
     )
 
-    def set_up():
+    def set_up(backend=None):
         seen = []
         monkeypatch.setattr(install, "sys", python)
+        monkeypatch.setattr(install, "BACKEND", backend)
         monkeypatch.setattr(install, "_make_venv", lambda: None)
         monkeypatch.setattr(install, "_run", lambda *_: None)
         monkeypatch.setattr(install, "_install", lambda *given: seen.append((given[1], capsys.readouterr().out)))
@@ -94,3 +95,18 @@ def test_torch_of_another_python_than_the_venvs_is_not_used(make_train, venv, ow
     venv.parent.rename(venv.parent.with_name("python3.0"))
     put_torch(own, PINNED)
     assert make_train()[0] == ()
+
+
+def test_torch_that_is_asked_for_is_named(make_train):
+    _, said = make_train("cpu")
+    assert "that of pytorch.org which UV_TORCH_BACKEND=cpu names" in said
+
+
+def test_where_uv_fails_pip_does_not_take_another_torch_than_was_asked_for(venv, monkeypatch):
+    monkeypatch.setattr(install, "BACKEND", "cpu")
+    monkeypatch.setattr(install, "_run", lambda *_: None)
+    monkeypatch.setattr(install.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1))
+    with pytest.raises(
+        SystemExit, match=r"pip knows no UV_TORCH_BACKEND: .* leave it out; torch comes with it then: on"
+    ):
+        install._install("train")

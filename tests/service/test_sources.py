@@ -43,6 +43,13 @@ def test_file_named_itself_is_taken_whatever_its_name():
     assert found("./photo") == (["photo"], [])
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "labels.tsv", "photos.parquet", "photos.NPZ"])
+def test_tables_and_archives_are_refused_before_anything_is_given(name):
+    touch("a.png", name)
+    with pytest.raises(DatasetError, match=f"{name} is a table or an archive, which only training takes"):
+        found("a.png", name)
+
+
 def test_what_comes_twice_is_given_once():
     touch("p/a.png", "p/b.png")
     assert found("p/b.png", "p", "./p/a.png") == (["p/b.png", "p/a.png"], [])

@@ -215,14 +215,14 @@ def _check(output: Path, *, overwrite: bool, resume: bool) -> None:
     """Refuse to replace what exists."""
     if overwrite or resume:
         return
-    for path in (output, output.with_suffix(".md"), output.with_suffix(".html")):
-        if path.exists():
-            raise Failure(f"{path} exists: name another output, or replace it with --overwrite")
     if output.with_suffix(".checkpoint").exists():
         raise Failure(
             f"{output.with_suffix('.checkpoint')} is of an interrupted training: go on with --resume, or begin anew "
             "with --overwrite"
         )
+    for path in (output, output.with_suffix(".md"), output.with_suffix(".html")):
+        if path.exists():
+            raise Failure(f"{path} exists: name another output, or replace it with --overwrite")
 
 
 def _document(trained: Trained) -> dict[str, object]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FASHION_MNIST = "fashion-mnist"  # its test set; a file or folder of this name goes first
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _IDX = ("-ubyte", "-ubyte.gz", ".idx", ".idx.gz")
+_DATA = (".csv", ".tsv", ".parquet", ".npz")
 
 Encoding = Literal["raw", "png"]
 
@@ -28,14 +29,17 @@ def find(words: Sequence[str], *, encode: Encoding = "raw", skipped: Callable[[s
     """Yield the images of each word in turn: a file, a folder, an IDX file, or `fashion-mnist` (the test set).
 
     Of a folder all images within, by suffix and sorted; `skipped` is told of each other file, but for hidden ones. A
-    file that is named itself is taken whatever its name. What comes twice is given once. The images of IDX files and
-    of Fashion-MNIST are pixels, or with `encode="png"` PNG files, called `<word>/<index>`.
+    file that is named itself is taken whatever its name, but for tables and archives. What comes twice is given once.
+    The images of IDX files and of Fashion-MNIST are pixels, or with `encode="png"` PNG files, called `<word>/<index>`.
 
-    Raises `OSError` for a path that is not there, before anything is given, and `DatasetError` for a damaged IDX file.
+    Raises `OSError` for a path that is not there and `DatasetError` for a table or archive, before anything is given;
+    and `DatasetError` for a damaged IDX file.
     """
     for word in words:
         if word != FASHION_MNIST:
             Path(word).stat()
+        if word.lower().endswith(_DATA):
+            raise DatasetError(f"{word} is a table or an archive, which only training takes: name its images' folder")
     return _find(words, encode, skipped)
 
 

@@ -105,7 +105,7 @@ def _go_on(fitting: Fitting, control: Control, observer: Observer, validation: D
         observer.step()
         left = pace.affordable(fitting)
         if left is not None and fitting.shorten(left):
-            observer.say(f"it would take too long: only {left} more steps are taken")
+            observer.say(f"to be done in time, this fit takes no more than {left} further steps")
         ended = fitting.epoch_is_over
         if ended:
             epoch = fitting.end_epoch(validation)

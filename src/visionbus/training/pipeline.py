@@ -183,11 +183,13 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
         name = plan.options.name or output.stem
         with Stop() as stop:
             outcome = Session(plan, opened, source, path, checkpoint_every, ends, progress, stop).run()
+            if outcome.stopped:
+                progress.say(f"stopped: {outcome.stopped}; writing what there is")
             made = provenance(plan, _file_name(data) or opened.name, output, name=name, columns=columns, checks=checks)
             described = Metadata(name, plan.classes, plan.input, figures(outcome, plan, opened), made)
             model = _write(outcome, opened, output, described)
         if outcome.stopped:
-            progress.say(f"stopped: {outcome.stopped}; the same command with --resume goes on")
+            progress.say("the same command with --resume goes on")
         else:
             checkpoints.remove(path)
     return Trained(

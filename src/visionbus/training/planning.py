@@ -58,9 +58,11 @@ def planned(
         plan = plan.within(options.time_budget - plan.reserve - (time.monotonic() - began), step)
     height, width, channels = plan.input.shape
     progress.say(
-        f"{sum(map(len, opened.parts.values()))} images of {height} x {width} x {channels}, "
-        f"{len(plan.classes)} classes; {_epochs(plan)}; {plan.precision}"
+        f"{', '.join(f'{len(images)} {part}' for part, images in opened.parts.items())} images of {height} x {width} x "
+        f"{channels}, {len(plan.classes)} classes; {_epochs(plan)}; {plan.precision}"
     )
+    if not plan.refit and not opened.held_out:
+        progress.say("note: the validation split that is given is never learnt, unless --refit says so")
     return plan
 
 
@@ -125,5 +127,5 @@ def gone_on(
         )
     if options.time_budget is not None:
         progress.say("note: a training that goes on heeds no time budget")
-    progress.say(f"going on after {earlier.seconds:.0f} s, as was planned then")
+    progress.say(f"going on where it was after {earlier.seconds:.0f} s of learning, with the plan of then")
     return plan

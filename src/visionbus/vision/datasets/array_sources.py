@@ -54,8 +54,9 @@ def read_arrays(path: Path) -> Arrays:
         return Arrays(path.stem, ".npz arrays", parts, classes, tuple(notes))
     if path.is_dir() or is_idx(path):
         return Arrays(path.name.partition(".")[0], "IDX files", read_pairs(path))
+    what = "is not a folder" if path.exists() else "does not exist"
     raise DatasetError(
-        f"{path} is not a folder: name {FASHION_MNIST}, or a folder with one subfolder per class, "
+        f"{path} {what}: name {FASHION_MNIST}, or a folder with one subfolder per class, "
         "or a .csv, .tsv, .parquet, .npz or IDX file"
     )
 
