@@ -50,6 +50,11 @@ def test_tables_and_archives_are_refused_before_anything_is_given(name):
         found("a.png", name)
 
 
+def test_folder_may_be_called_like_a_table():
+    touch("photos.csv/a.png")
+    assert found("photos.csv") == (["photos.csv/a.png"], [])
+
+
 def test_what_comes_twice_is_given_once():
     touch("p/a.png", "p/b.png")
     assert found("p/b.png", "p", "./p/a.png") == (["p/b.png", "p/a.png"], [])

@@ -38,7 +38,7 @@ def find(words: Sequence[str], *, encode: Encoding = "raw", skipped: Callable[[s
     for word in words:
         if word != FASHION_MNIST:
             Path(word).stat()
-        if word.lower().endswith(_DATA):
+        if word.lower().endswith(_DATA) and not Path(word).is_dir():
             raise DatasetError(f"{word} is a table or an archive, which only training takes: name its images' folder")
     return _find(words, encode, skipped)
 
