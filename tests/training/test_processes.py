@@ -192,13 +192,14 @@ def test_process_that_fails_after_its_fit_is_kept_fails_nothing(stripes, tmp_pat
     path = tmp_path / "m.checkpoint"
     facts = Facts((50, 50), 10, 110, held_out=True, input=Input(12, 12, "L"), classes=("a", "b"))
     plan = make_plan(facts, Options(), {}, (Phase(),))
-    checkpoint.save(checkpoint.Checkpoint(plan, "", {}), path)
+    begun = checkpoint.Checkpoint(plan, "", {})
+    checkpoint.save(begun, path)
     job = Job("decide", 0, plan.recipe, path, 15.0, math.inf)
     rest = {"threads": 1, "observer": silent, "stop": Stop()}
-    done = launch(job, torch.nn.Linear(1, 1), (stripes(9), None), fabric=Launching(path, 1), **rest)
+    done = launch(job, begun, torch.nn.Linear(1, 1), (stripes(9), None), fabric=Launching(path, 1), **rest)
     assert len(done.finished) == 1
     with pytest.raises(ProcessError, match="a process of the training failed"):
-        launch(job, torch.nn.Linear(1, 1), (stripes(9), None), fabric=Launching(path, 1), **rest)
+        launch(job, done, torch.nn.Linear(1, 1), (stripes(9), None), fabric=Launching(path, 1), **rest)
 
 
 def test_port_where_processes_meet_is_another_one_for_each_training(monkeypatch):

@@ -77,6 +77,7 @@ class _Order:
 
 def launch(
     job: Job,
+    checkpoint: Checkpoint,
     network: nn.Module,
     data: tuple[Dataset, Dataset | None],
     *,
@@ -89,6 +90,7 @@ def launch(
 
     Args:
         job: what to do.
+        checkpoint: what the file of it has.
         network: a fresh one; it must be possible to pickle it, for our own processes only.
         data: what to learn from, and what to measure after each epoch.
         fabric: from `fabric_for`, not launched yet.
@@ -97,11 +99,10 @@ def launch(
         stop: whether the user wants to.
 
     Raises:
-        CheckpointError: if there is no checkpoint to begin with, or none that can be read in the end.
+        CheckpointError: if there is no checkpoint that can be read in the end.
         DivergedError: if the loss is infinite, or not a number.
         ProcessError: if a process fails or dies before the fit is done; the others are ended.
     """
-    before = len(checkpoints.load(job.checkpoint).finished)
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     listener = threading.Thread(target=_listen, args=(ours, observer), daemon=True)
     with tempfile.TemporaryDirectory(prefix="visionbus-") as name:
@@ -114,7 +115,7 @@ def launch(
                 fabric.launch(_work, order, theirs)  # type: ignore[arg-type]  # it takes arguments, too
         except ProcessException as error:
             # One may fail as it ends; Ctrl-C may end one that is only starting, and SIGTERM to the group any.
-            if not stop.requested and not _has_finished(job.checkpoint, before + 1):
+            if not stop.requested and not _has_finished(job.checkpoint, len(checkpoint.finished) + 1):
                 raise _told(error) from error
         finally:
             theirs.close()

@@ -164,6 +164,7 @@ class Session:
             )
         return launch(
             job,
+            checkpoint,
             network,
             (train, held_out),
             fabric=fabric,
