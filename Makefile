@@ -51,9 +51,9 @@ lint:
 		echo "== $$tool"; $$tool || status=1; \
 	done; exit $$status
 
-bench:  # photos.py and recipe.py are not of this set: they want arguments, and what training needs
+bench:  # without those that want arguments, and what training needs
 	@$(INSTALL) bench
-	@failed=; for file in $$(grep -l __main__ benchmarks/*.py | grep -v -e photos -e recipe); do \
+	@failed=; for file in $$(grep -l __main__ benchmarks/*.py | grep -v -e calibration -e photos -e recipe); do \
 		echo; echo "== $$file"; $(PY) "$$file" || failed="$$failed $$file"; \
 	done; if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import tarfile
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
@@ -67,6 +68,16 @@ def test_metadata_names_licence_python_and_extras(wheel):
     assert metadata["Requires-Python"] == ">=3.11"
     assert {"train", "all"} <= set(metadata.get_all("Provides-Extra"))
     assert "make demo" in metadata.get_payload()
+
+
+def test_source_distribution_holds_what_its_makefile_needs(tmp_path):
+    code = "import sys; from hatchling.build import build_sdist; build_sdist(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, check=True)
+    (built,) = tmp_path.glob("visionbus-*.tar.gz")
+    with tarfile.open(built) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"Makefile", "constraints.txt", "README.md", "CONTRIBUTING.md", "benchmarks/photos.py"} <= names
+    assert {"scripts/install.py", "tests/scripts/test_install.py", "docs/messaging.md"} <= names
 
 
 def test_installed_command_shows_help_and_version(installed):

@@ -31,14 +31,14 @@ def test_check_says_one_fact_a_line_and_names_the_sheets(run, photos):
         "input 20 x 30 RGB stretch",
         "train 24 images: cats 12, dogs 12",
         "validation 6 images: cats 3, dogs 3",
-        "note: 1 images are kept out of validation and test, since they leak",
+        "note: kept out of validation and test, since they leak: 1 image",
         "note: 2 images contradict each other, the same pixels under two labels: remove the wrong ones",
         "skipped train/cats/broken name.png: the file is empty: use an image file",
         (
             "same pixels in different splits and labels: "
             "train/cats/0.png (train, cats), val/dogs/copy.png (validation, dogs)"
         ),
-        "skipped 1 files, found 1 leaks",
+        "skipped 1 file, found 1 leak",
         "sheet photos-sheets/000-cats.png",
         "sheet photos-sheets/001-dogs.png",
     ]

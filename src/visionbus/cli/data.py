@@ -122,6 +122,8 @@ def _counts(dataset: Dataset) -> list[int]:
 
 def _lines(found: TrainingData) -> list[str]:
     """Say one fact a line."""
+    from visionbus.vision.text import count  # noqa: PLC0415 (--help does not wait for numpy)
+
     spec = found.input
     return [
         f"data {found.name}: {found.layout}",
@@ -130,22 +132,24 @@ def _lines(found: TrainingData) -> list[str]:
         *(f"note: {note}" for note in found.notes),
         *(f"skipped {one.name}: {one.reason}" for one in found.skipped),
         *map(_leak_line, found.leaks),
-        f"skipped {len(found.skipped)} files, found {len(found.leaks)} leaks",
+        f"skipped {count(len(found.skipped), 'file')}, found {count(len(found.leaks), 'leak')}",
     ]
 
 
 def _split_lines(part: str, dataset: Dataset) -> list[str]:
     """Say how many images a split has of each class, of the first ones if there are many."""
+    from visionbus.vision.text import count  # noqa: PLC0415 (--help does not wait for numpy)
+
     counts = dict(zip(dataset.classes, _counts(dataset), strict=True))
-    each = [f"{name} {count}" for name, count in counts.items()]
+    each = [f"{name} {number}" for name, number in counts.items()]
     if len(each) > _MOST:
         smallest, largest = min(counts.values()), max(counts.values())
         each[_MOST:] = [f"and {len(each) - _MOST} more classes, {smallest} to {largest} images in each of all"]
-    single = [name for name, count in counts.items() if count == 1]
+    single = [name for name, number in counts.items() if number == 1]
     notes = [f"note: {name!r} has one image in {part}" for name in single[:_MOST]]
     if len(single) > _MOST:
         notes.append(f"note: {len(single) - _MOST} more classes have one image in {part}")
-    return [f"{part} {len(dataset)} images: {', '.join(each)}", *notes]
+    return [f"{part} {count(len(dataset), 'image')}: {', '.join(each)}", *notes]
 
 
 def _leak_line(leak: Leak) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from pathlib import Path
@@ -182,7 +181,6 @@ def train(  # noqa: PLR0913 (an argument per option)
     from visionbus.training.memory import keep_freed  # noqa: PLC0415 (the same)
 
     keep_freed()
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     trained = training.train(
         data,
         output,

@@ -9,6 +9,7 @@ from visionbus.vision.datasets import Checks, Columns, Decoding, Holdout, Traini
 from visionbus.vision.datasets.array_sources import Source
 from visionbus.vision.datasets.choosing import Look
 from visionbus.vision.datasets.dataset import joined
+from visionbus.vision.text import count
 
 VALIDATION = 0.1  # the fraction of each class that is held out where no validation split is given
 
@@ -47,7 +48,7 @@ def open_for_training(
     for note in found.notes:
         progress.say(f"note: {note}")
     if found.leaks:
-        progress.say(f"note: {len(found.leaks)} leaks (visionbus data check names them)")
+        progress.say(f"note: {count(len(found.leaks), 'leak')} (visionbus data check names them)")
     return _with_validation(found, seed)
 
 

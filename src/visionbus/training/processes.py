@@ -32,6 +32,7 @@ from visionbus.training.stop import Stop
 from visionbus.vision import Dataset
 
 _log = logging.getLogger(__name__)
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it says of the precision, the progress says
 
 
 def fabric_for(precision: Precision, *, devices: int = 1, accelerator: str = "auto") -> Fabric:

@@ -149,7 +149,7 @@ def _check(model: Model, dataset: Dataset) -> None:
     if dataset.images.shape[1:] != model.input.shape:
         raise DatasetError(
             f"the images have shape {dataset.images.shape[1:]}, but the model wants {model.input.shape}: "
-            "load them with the model's input"
+            "give image files, which are fitted to it, or arrays of that shape"
         )
     if dataset.classes != model.classes:
         raise DatasetError(

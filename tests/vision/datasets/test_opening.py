@@ -195,7 +195,7 @@ def test_leaks_are_listed_and_kept_out_of_the_measuring_splits(tmp_path):
     assert leak.across_labels
     assert {place.name for place in leak.places} == {"train/cats/a.png", "val/cats/b.png", "test/dogs/c.png"}
     assert [len(part) for part in data.parts.values()] == [23, 20, 20]
-    assert "1 images are copies within one split and class" in notes(data)
+    assert "copies within one split and class: 1" in notes(data)
     kept = open_data(tmp_path, checks=Checks(keep_leaks=True))
     assert [len(part) for part in kept.parts.values()] == [23, 21, 21]
 

@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from visionbus.vision.datasets import Leak, Skipped
@@ -138,6 +139,24 @@ def test_calibration_before_is_that_of_the_logits_times_the_temperature(write, m
     assert f"Before temperature scaling off by {100 * before.error:.1f} points, loss {before.loss:.3f}" in text
     assert f"off by {100 * measured.evaluation.calibration.error:.1f} points" in text
     assert "temperature 3.000" in text
+
+
+@pytest.mark.parametrize(
+    ("sure", "right", "said"),
+    [
+        ([0.9], [9], "Its probabilities mean what they say: on average they are off by 0.0 points."),
+        ([0.95], [6], "Its probabilities promise too much: it is 95.0 % sure on average, and right in 60.0 %"),
+        ([0.6], [10], "Its probabilities are cautious: it is 60.0 % sure on average, and right in 100.0 %"),
+        ([0.6, 0.9], [9, 6], "Its probabilities mislead on these images, some too high and some too low: on average"),
+    ],
+)
+def test_short_summary_says_which_way_probabilities_are_off(measure, model, tmp_path, sure, right, said):
+    data, measured = measure(("a", "b"), images=10 * len(sure))
+    guesses = np.concatenate([np.arange(10) < number for number in right]) ^ (measured.dataset.labels == 0)
+    odds = np.repeat(np.log(np.array(sure) / (1 - np.array(sure))), 10)
+    logits = (odds[:, None] * np.stack([~guesses, guesses], axis=1)).astype(np.float32)
+    write_report(tmp_path / "x.html", model(("a", "b")), data, Measured(measured.dataset, logits, "test"), command="x")
+    assert said in Reader(tmp_path / "x.html").texts["short"]
 
 
 def test_calibration_of_a_file_that_names_no_temperature_is_shown_alone(write):

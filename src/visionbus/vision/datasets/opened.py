@@ -9,6 +9,7 @@ from visionbus.vision.datasets.dataset import Dataset
 from visionbus.vision.datasets.leaks import Digests, Leak, Place, find_leaks, kept_out
 from visionbus.vision.datasets.listing import PARTS, Part, Skipped
 from visionbus.vision.images import Input
+from visionbus.vision.text import count
 
 _NAMED = 5  # classes, in a note
 
@@ -80,8 +81,8 @@ def divided(data: TrainingData, parts: Mapping[Part, Split], *, keep_leaks: bool
     parts = {part: parts[part] for part in PARTS if part == "train" or (part in parts and len(parts[part].dataset))}
     leaks, copies = find_leaks(np.concatenate([split.marks for split in parts.values()]), _places(parts))
     out = [] if keep_leaks else kept_out(leaks)
-    notes = [f"{copies} images are copies within one split and class"] if copies else []
-    notes += [f"{len(out)} images are kept out of validation and test, since they leak"] if out else []
+    notes = [f"copies within one split and class: {copies}"] if copies else []
+    notes += [f"kept out of validation and test, since they leak: {count(len(out), 'image')}"] if out else []
     contradicted = sum(len(leak.places) for leak, _ in leaks if leak.across_labels)
     if contradicted:
         notes += [
@@ -106,7 +107,7 @@ def divided(data: TrainingData, parts: Mapping[Part, Split], *, keep_leaks: bool
 def _empty_classes(part: Part, dataset: Dataset) -> list[str]:
     """Note the classes of which a split that measures has nothing."""
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
-    empty = [name for name, count in zip(dataset.classes, counts.tolist(), strict=True) if not count]
+    empty = [name for name, number in zip(dataset.classes, counts.tolist(), strict=True) if not number]
     if not empty:
         return []
     more = f" and {len(empty) - _NAMED} more" if len(empty) > _NAMED else ""

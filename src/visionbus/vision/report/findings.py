@@ -6,7 +6,7 @@ from typing import Literal
 
 from visionbus.vision.datasets import TrainingData
 from visionbus.vision.datasets.listing import Part
-from visionbus.vision.evaluation import Calibration, Evaluation
+from visionbus.vision.evaluation import Evaluation
 from visionbus.vision.report.history import Curve
 from visionbus.vision.report.measured import Measured
 from visionbus.vision.report.mistakes import Confusion
@@ -36,7 +36,7 @@ def findings(
         *_on_size(found),
         *_on_classes(found, confusions),
         *_on_learning(learning),
-        *_on_calibration(found.calibration),
+        *_on_calibration(found),
         *_on_data(suspects, data),
     ]
 
@@ -99,12 +99,19 @@ def _on_learning(learning: list[Curve]) -> Iterator[Finding]:
         )
 
 
-def _on_calibration(calibration: Calibration) -> Iterator[Finding]:
-    off = f"{100 * calibration.error:.1f} points"
-    if calibration.error <= _OFF:
-        yield Finding("good", f"Its probabilities mean what they say: on average they are off by {off}.")
+def _on_calibration(found: Evaluation) -> Iterator[Finding]:
+    error, bins = found.calibration.error, found.calibration.bins
+    off = f"on average they are off by {100 * error:.1f} points"
+    sure = sum(part.images * part.confidence for part in bins) / found.images
+    both = f"it is {percent(sure)} sure on average, and right in {percent(found.accuracy)} of these images"
+    if error <= _OFF:
+        yield Finding("good", f"Its probabilities mean what they say: {off}.")
+    elif abs(sure - found.accuracy) < error / 2:
+        yield Finding("look", f"Its probabilities mislead on these images, some too high and some too low: {off}.")
+    elif sure > found.accuracy:
+        yield Finding("look", f"Its probabilities promise too much: {both}.")
     else:
-        yield Finding("look", f"Its probabilities mislead on these images: on average they are off by {off}.")
+        yield Finding("fact", f"Its probabilities are cautious: {both}.")
 
 
 def _on_data(suspects: int, data: TrainingData) -> Iterator[Finding]:
