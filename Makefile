@@ -29,13 +29,13 @@ demo:
 train:
 	@test -n "$(DATA)" || { echo "name your images: make train DATA=~/photos (a folder with a folder per class, a table, arrays: docs/data.md)"; exit 2; }
 	@$(INSTALL) train
-	@$(PY) -m visionbus train "$(DATA:~/%=$(HOME)/%)" -o "$(OUT)" $(ARGS)
+	@$(PY) -m visionbus train "$(DATA:~/%=$(HOME)/%)" -o "$(OUT:~/%=$(HOME)/%)" $(ARGS)
 	@echo "next: make serve MODEL=$(OUT) IMAGES=/folder/of/more/images"
 
 serve:
 	@test -n "$(IMAGES)" || { echo "name the images: make serve MODEL=model.onnx IMAGES=~/more-photos"; exit 2; }
 	@$(INSTALL) demo
-	@$(PY) -m visionbus demo --model "$(MODEL)" "$(IMAGES:~/%=$(HOME)/%)" $(ARGS)
+	@$(PY) -m visionbus demo --model "$(MODEL:~/%=$(HOME)/%)" "$(IMAGES:~/%=$(HOME)/%)" $(ARGS)
 
 test:
 	@$(INSTALL) test

@@ -46,6 +46,17 @@ def test_check_says_one_fact_a_line_and_names_the_sheets(run, photos):
         assert sheet.width > 10 * 30
 
 
+def test_sheets_never_lie_in_the_data_where_they_would_be_a_class(run, photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    shown = run("data", "check", ".")
+    assert f"sheet {photos.parent}/photos-sheets/000-cats.png" in shown.lines
+    assert run("data", "check", ".").lines == shown.lines
+    refused = run("data", "check", ".", "--sheets", "train/sheets")
+    assert refused.status == 1
+    assert "train/sheets lies in ., and its sheets would be taken for a class: name another folder" in refused.err
+    assert not (photos / "train/sheets").exists()
+
+
 def test_check_draws_a_bar_on_a_terminal_alone(run, photos, monkeypatch):
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     assert run("data", "check", photos).err == ""

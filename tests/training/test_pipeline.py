@@ -37,7 +37,7 @@ from visionbus.training.plan import Facts, make_plan  # noqa: E402 (the same)
 from visionbus.training.provenance import provenance  # noqa: E402 (the same)
 from visionbus.training.recipe import Phase  # noqa: E402 (the same)
 from visionbus.vision import DatasetError, Input, ModelError, evaluate  # noqa: E402 (the same)
-from visionbus.vision.datasets import TrainingData, load_evaluation_data  # noqa: E402 (the same)
+from visionbus.vision.datasets import Holdout, TrainingData, load_evaluation_data, open_data  # noqa: E402 (the same)
 from visionbus.vision.datasets.leaks import Leak  # noqa: E402 (the same)
 from visionbus.vision.evaluation import logits_of  # noqa: E402 (the same)
 from visionbus.vision.metadata import Metadata  # noqa: E402 (the same)
@@ -59,6 +59,16 @@ def test_final_fit_is_planned_with_all_its_images_also_those_that_leaked_into_va
     copied = replace(copied, labels=np.concatenate([data.labels[:150], data.labels[:50]]))
     trained = train(copied, tmp_path / "m.onnx", epochs=0.1, precision="fp32")
     assert trained.validation.images < 20  # some of a tenth are copies of what is learnt
+    assert trained.model.figures["train"]["images"] == 200
+
+
+def test_data_opened_without_a_validation_split_gets_one_without_copies_of_what_is_learnt(stripes, tmp_path):
+    data = stripes(100)
+    twice = replace(data, images=np.tile(data.images, (2, 1, 1, 1)), labels=np.tile(data.labels, 2), names=())
+    opened = open_data(twice, holdout=Holdout(0))
+    assert opened.validation is None
+    trained = train(opened, tmp_path / "m.onnx", epochs=0.1, precision="fp32")
+    assert trained.validation.images < 10  # of the 20 held out, those whose copy was held out, too
     assert trained.model.figures["train"]["images"] == 200
 
 

@@ -159,6 +159,11 @@ def test_time_budget_gives_what_fits_into_it_and_something_at_least(seconds, ste
     assert within.recipe.epochs < 1 or within.recipe.epochs % 1 == 0
 
 
+def test_time_that_is_over_leaves_a_plan_whose_fits_cannot_be_shorter():
+    plan = planned(few(8, 8), (Phase(1, 1, ("head.",), features=True), Phase(0.25)), epochs=1)
+    assert plan.within(0.0, 1.0) == plan
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -237,6 +237,8 @@ def test_divergence_in_a_process_is_told_as_in_this_one():
     diverged = _told(ProcessRaisedException(f"{text}visionbus.training.errors.DivergedError: the loss is nan\n", 1, 7))
     assert (type(diverged), str(diverged)) == (DivergedError, "the loss is nan")
     assert type(_told(ProcessRaisedException(f"{text}RuntimeError: out of memory", 1, 7))) is ProcessError
+    full = _told(ProcessRaisedException(f"{text}torch.OutOfMemoryError: CUDA out of memory", 1, 7))
+    assert "train anew on one" in str(full)
 
 
 def test_network_that_cannot_be_given_to_other_processes_is_an_error(stripes, tmp_path):

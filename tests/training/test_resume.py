@@ -366,6 +366,19 @@ def test_nothing_to_resume_is_an_error(data, tmp_path):
         train(data, tmp_path / "m.onnx", resume=True)
 
 
+def test_checkpoint_that_cannot_be_read_is_not_called_damaged(data, tmp_path):
+    (tmp_path / "m.checkpoint").mkdir()
+    with pytest.raises(CheckpointError, match=r"cannot read .*m\.checkpoint to go on from: Is a directory"):
+        train(data, tmp_path / "m.onnx", resume=True)
+
+
+def test_options_of_another_training_are_refused_before_its_data_is_opened(data, interrupt, tmp_path):
+    interrupt(10)
+    train(data, tmp_path / "m.onnx", **OPTIONS)
+    with pytest.raises(CheckpointError, match="planned with image size None, not 96"):
+        train(tmp_path / "nothing", tmp_path / "m.onnx", resume=True, image_size=96)
+
+
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 damaged"])
 def test_damaged_checkpoint_is_an_error(data, tmp_path, content):
     (tmp_path / "m.checkpoint").write_bytes(content)

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
+from visionbus.cli.errors import Failure
 from visionbus.cli.hints import HintingGroup
 from visionbus.cli.options import data_options, json_option, verbose_option
-from visionbus.cli.output import one_line, print_json
+from visionbus.cli.output import decoding, one_line, print_json
 
 if TYPE_CHECKING:
     from visionbus.vision.datasets import Checks, Columns, Dataset, Holdout, Leak, TrainingData
@@ -37,7 +36,7 @@ def data() -> None:
     "--sheets",
     metavar="FOLDER",
     type=click.Path(file_okay=False, path_type=Path),
-    show_default="NAME-sheets",
+    show_default="NAME-sheets, not in DATA",
     help="Where the contact sheets are written.",
 )
 @json_option
@@ -64,23 +63,26 @@ def check(
     """  # noqa: D301 (click reads \b)
     from visionbus.vision.datasets import Holdout  # noqa: PLC0415 (--help does not wait for numpy)
 
+    if sheets and _is_in(sheets, Path(source)):
+        raise Failure(f"{sheets} lies in {source}, and its sheets would be taken for a class: name another folder")
     found = _open(source, columns, checks, Holdout(seed=seed))
-    _print(found, sheets or Path(f"{found.name}-sheets"), as_json=as_json)
+    folder = Path(f"{found.name}-sheets")
+    if _is_in(folder, Path(source)):
+        folder = Path(source).resolve().parent / folder
+    _print(found, sheets or folder, as_json=as_json)
+
+
+def _is_in(folder: Path, data: Path) -> bool:
+    """Tell whether a folder lies in that of the data."""
+    return data.is_dir() and folder.resolve().is_relative_to(data.resolve())
 
 
 def _open(source: str, columns: Columns, checks: Checks, holdout: Holdout) -> TrainingData:
     """Open the data, with a bar on a terminal."""
-    from visionbus.vision.datasets import Decoding, open_data  # noqa: PLC0415 (--help does not wait for numpy)
+    from visionbus.vision.datasets import open_data  # noqa: PLC0415 (--help does not wait for numpy)
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("decoding", total=None)
-
-        def advance(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        decoding = Decoding(progress=advance)
-        return open_data(source, columns=columns, holdout=holdout, checks=checks, decoding=decoding)
+    with decoding() as shown:
+        return open_data(source, columns=columns, holdout=holdout, checks=checks, decoding=shown)
 
 
 def _print(found: TrainingData, folder: Path, *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ import click
 
 from visionbus.cli.errors import Failure
 from visionbus.cli.options import data_options, json_option, verbose_option
-from visionbus.cli.output import print_json
+from visionbus.cli.output import decoding, print_json
 
 if TYPE_CHECKING:
     from visionbus.vision import Evaluation
@@ -71,7 +71,9 @@ def evaluate(
         command = shlex.join(["visionbus", "evaluate", *words, *option_words(columns, checks), "--report", str(page)])
         found = _write(page, loaded, data, columns, checks, command=command)
     else:
-        found = vision.evaluate(loaded, load_evaluation_data(loaded, data, columns=columns, checks=checks))
+        with decoding() as shown:
+            measured = load_evaluation_data(loaded, data, columns=columns, checks=checks, decoding=shown)
+        found = vision.evaluate(loaded, measured)
     if as_json:
         written = {"report": str(page)} if page else {}
         print_json({**found.to_json(), "model": {"name": loaded.name, "version": loaded.version}, **written})
@@ -98,7 +100,8 @@ def _write(page: Path, model: OnnxModel, source: str, columns: Columns, checks: 
     from visionbus.vision.datasets import open_evaluation_data  # noqa: PLC0415 (--help does not wait for numpy)
     from visionbus.vision.report import Measured, write_report  # noqa: PLC0415 (the same)
 
-    data = open_evaluation_data(model, source, columns=columns, checks=checks)
+    with decoding() as shown:
+        data = open_evaluation_data(model, source, columns=columns, checks=checks, decoding=shown)
     measured = Measured.by(model, data)
     write_report(page, model, data, measured, command=command)
     return measured.evaluation

@@ -100,7 +100,7 @@ class Duration(click.ParamType[float]):
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Same seed and --precision, same model, on the same machine.",
+    help="Same seed and --precision, same model, on the same machine's processor.",
 )
 @click.option(
     "--repeats",

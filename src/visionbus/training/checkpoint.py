@@ -152,6 +152,8 @@ def load(path: Path) -> Checkpoint:
             return _checkpoint(values)
     except FileNotFoundError:
         raise CheckpointError(f"there is no {path} to go on from: train without --resume") from None
+    except (PermissionError, IsADirectoryError) as error:
+        raise CheckpointError(f"cannot read {path} to go on from: {error.strerror}") from error
     except (UnpicklingError, BadZipFile, RuntimeError, EOFError, LookupError, TypeError, ValueError, OSError) as error:
         raise CheckpointError(f"{path} is damaged, or no checkpoint: remove it, and train anew") from error
     raise CheckpointError(f"{path} was written by another version of visionbus: use that one, or train anew")

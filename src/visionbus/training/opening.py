@@ -5,10 +5,12 @@ from dataclasses import replace
 
 from visionbus.training.progress import TrainingProgress
 from visionbus.vision import DatasetError, Input
-from visionbus.vision.datasets import Checks, Columns, Decoding, Holdout, TrainingData, open_data, split
+from visionbus.vision.datasets import Checks, Columns, Decoding, Holdout, TrainingData, open_data
 from visionbus.vision.datasets.array_sources import Source
 from visionbus.vision.datasets.choosing import Look
 from visionbus.vision.datasets.dataset import joined
+from visionbus.vision.datasets.leaks import digests
+from visionbus.vision.datasets.opened import Split, divided
 from visionbus.vision.text import count
 
 VALIDATION = 0.1  # the fraction of each class that is held out where no validation split is given
@@ -49,21 +51,35 @@ def open_for_training(
         progress.say(f"note: {note}")
     if found.leaks:
         progress.say(f"note: {count(len(found.leaks), 'leak')} (visionbus data check names them)")
-    return _with_validation(found, seed)
-
-
-def _with_validation(found: TrainingData, seed: int) -> TrainingData:
-    """Hold a part of the training images out, unless there are some to validate on."""
-    if found.validation is not None and not len(found.validation):
+    if found.validation is None:
+        found = _held_out(found, seed, keep_leaks=checks is not None and checks.keep_leaks)
+    if not found.validation:
         raise DatasetError(
             "all validation images are among the training images, too: give other ones, or keep them (--keep-leaks)"
             if found.leaks
             else "the validation split has no images: give some, or leave it out"
         )
-    if found.validation is not None:
-        together = found.trainval or joined(found.train, found.validation, Decoding.memory)
-        return replace(found, trainval=together)
-    rest, held_out = split(found.train, VALIDATION, seed=seed)
-    if not len(held_out):
+    return replace(found, trainval=found.trainval or joined(found.train, found.validation, Decoding.memory))
+
+
+def _held_out(found: TrainingData, seed: int, *, keep_leaks: bool) -> TrainingData:
+    """Hold a part of the training images out, of data that was opened without a validation split.
+
+    Raises:
+        DatasetError: if nothing can be held out.
+    """
+    order, held, _ = Holdout(VALIDATION, seed).choose(found.train.labels)
+    if not held:
         raise DatasetError("every class has a single image, so none can be held out: add images")
-    return replace(found, train=rest, validation=held_out, trainval=found.train, held_out=True)
+    whole = found.train.subset(order, memory=Decoding.memory)
+    border = len(whole) - held
+    marks = digests(whole.images)
+    train, validation = (Split(whole.subset(part), marks[part]) for part in (slice(border), slice(border, None)))
+    data = divided(
+        replace(found, trainval=whole, held_out=True),
+        {"train": train, "validation": validation},
+        keep_leaks=keep_leaks,
+        memory=Decoding.memory,
+    )
+    new = tuple(leak for leak in data.leaks if leak.across_splits)
+    return replace(data, test=found.test, leaks=found.leaks + new)

@@ -106,8 +106,8 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
             64, or 160 for a backbone. Arrays stay as they are.
         augment: "none"; "flip" left to right; "shift"; "photo": flip, crop, turn, colours; "auto" takes flip up to 32
             pixels per side, photo above.
-        seed: fixes weights, order, augmentation and split. On one machine, with the same threads, versions and
-            precision, and without a time budget, the same seed gives the same model.
+        seed: fixes weights, order, augmentation and split. On one machine's processor, with the same threads, versions
+            and precision, and without a time budget, the same seed gives the same model.
         repeats: train this many networks, with the seeds from `seed` on, and measure each on the test set, to see the
             spread; the first goes into the file.
         devices: the number of processes that share each batch, each with a GPU where there are some.
@@ -170,12 +170,16 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
     source = NetworkSource(network, backbone, weights)
     with checkpoints.claimed(path, output), TrainingProgress(console) as progress:
         earlier = checkpoints.load(path) if resume else None
+        if earlier:
+            options.check_against(earlier.plan.options)
+            if time_budget is not None:
+                progress.say("note: a training that goes on heeds no time budget")
         spec = earlier.plan.input if earlier else input_for(source, image_size)
         seed = earlier.plan.seed if earlier else seed
         opened = open_for_training(data, spec, seed=seed, columns=columns, checks=checks, progress=progress)
         _check_size(opened, image_size)
         if earlier:
-            plan = gone_on(earlier, opened, options, source, progress)
+            plan = gone_on(earlier, opened, source, progress)
         else:
             plan = planned(opened, options, source, began, progress)
             checkpoints.save(Checkpoint(plan, checkpoints.digest(opened), environment()), path)

@@ -136,7 +136,7 @@ class Plan:
         """
         shortest = replace(self, recipe=replace(self.recipe, epochs=sys.float_info.min))
         fixed, whole = sum(shortest.costs) * step, sum(self.costs) * step
-        if whole <= seconds:
+        if whole <= max(seconds, fixed):
             return self
         epochs = self.recipe.epochs * max(seconds - fixed, 0.0) / (whole - fixed)
         least = 1 / self.recipe.steps_per_epoch(max(self.images))

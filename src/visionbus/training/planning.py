@@ -99,16 +99,13 @@ def end_of_fits(plan: Plan, began: float) -> float:
     return math.inf if plan.time_budget is None else began + plan.time_budget - plan.reserve
 
 
-def gone_on(
-    earlier: Checkpoint, opened: TrainingData, options: Options, source: NetworkSource, progress: TrainingProgress
-) -> Plan:
-    """Check that an interrupted training can go on with these data, options and network; return its plan.
+def gone_on(earlier: Checkpoint, opened: TrainingData, source: NetworkSource, progress: TrainingProgress) -> Plan:
+    """Check that an interrupted training can go on with these data and network; return its plan.
 
     Raises:
         CheckpointError: if it cannot.
     """
     plan = earlier.plan
-    options.check_against(plan.options)
     if earlier.data != digest(opened):
         raise CheckpointError("the checkpoint is of a training on other data: name that data, or train anew")
     if source.name != plan.network.get("own"):
@@ -125,7 +122,5 @@ def gone_on(
         raise CheckpointError(
             f"the checkpoint is of a training on {plan.devices} devices, more than are here: train anew"
         )
-    if options.time_budget is not None:
-        progress.say("note: a training that goes on heeds no time budget")
     progress.say(f"going on where it was after {earlier.seconds:.0f} s of learning, with the plan of then")
     return plan

@@ -26,7 +26,7 @@ def choose(precision: Precision, network: nn.Module, sample: Dataset, recipe: Re
     Args:
         precision: "fp32", "bf16", or "auto", which takes bf16 where a short trial is faster by a tenth.
         network: the network to be trained; the trial uses copies.
-        sample: at least as many images as a batch has.
+        sample: at most as many images as a batch has.
         recipe: how it will be trained.
     """
     if precision != "auto":

@@ -174,6 +174,10 @@ def _told(error: ProcessException) -> TrainingError:
     kind, _, text = last.partition(": ")
     if kind.endswith(f".{DivergedError.__name__}"):
         return DivergedError(text)
+    if kind.endswith("OutOfMemoryError"):
+        return ProcessError(
+            "a device's memory does not suffice: train anew on one, where batches are computed in parts"
+        )
     return ProcessError(
         f"a process of the training failed ({last}): the checkpoint is kept, so go on with --resume, "
         "or train anew with fewer devices"

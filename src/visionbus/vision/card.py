@@ -3,6 +3,7 @@
 Mitchell et al.: Model Cards for Model Reporting (2019).
 """
 
+import math
 import textwrap
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -16,12 +17,15 @@ _CHARTED = {_PER_CLASS, "history"}  # figures that are shown otherwise than as l
 _MODES: Mapping[Mode, str] = MappingProxyType({"L": "greyscale", "RGB": "RGB"})
 _WIDTH = 118
 
-LIMITS = (
+_LIMITS = (
     'Every image is assigned one of the classes above; there is no "none of these".',
     "The figures hold for images like those of the data set: others are fitted to the model's input all the same.",
     "Images with a different background or lighting, or with several objects, are often misclassified.",
-    "The probabilities were calibrated on held-out images of the same data set; on other images they are unreliable.",
 )
+_CALIBRATED = (
+    "The probabilities were calibrated on held-out images of the same data set; on other images they are unreliable."
+)
+_UNCALIBRATED = "Nothing is known of how the probabilities were calibrated."
 
 
 def card(model: OnnxModel) -> str:
@@ -44,10 +48,22 @@ def card(model: OnnxModel) -> str:
         "",
         "## Limits",
         "",
-        *(textwrap.fill(f"- {limit}", _WIDTH, subsequent_indent="  ") for limit in LIMITS),
+        *(textwrap.fill(f"- {limit}", _WIDTH, subsequent_indent="  ") for limit in limits(model)),
         "",
     ]
     return "\n".join(lines)
+
+
+def temperature(figures: Mapping[str, object]) -> float | None:
+    """Return the temperature by which the logits were divided to calibrate them; None if the figures do not say."""
+    validation = figures.get("validation")
+    found = validation.get("temperature") if isinstance(validation, Mapping) else None
+    return float(found) if isinstance(found, int | float) and 0 < found < math.inf else None
+
+
+def limits(model: OnnxModel) -> tuple[str, ...]:
+    """Say what a model cannot do."""
+    return (*_LIMITS, _UNCALIBRATED if temperature(model.figures) is None else _CALIBRATED)
 
 
 def uses(model: OnnxModel) -> dict[str, str]:

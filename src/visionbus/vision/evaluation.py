@@ -131,7 +131,8 @@ def wilson(right: int, images: int) -> tuple[float, float]:
 
 def measure(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], classes: tuple[str, ...]) -> Evaluation:
     """Measure logits, float32 [image, class], against labels, int64 [image], each an index into `classes`."""
-    predicted = logits.argmax(axis=1)
+    probabilities = softmax(logits)
+    predicted = probabilities.argmax(axis=1)  # as whatever else looks at probabilities: rounding may make two the same
     confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(confusion, (labels, predicted), 1)
     return Evaluation(
@@ -139,7 +140,7 @@ def measure(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], clas
         images=len(labels),
         per_class={name: _figures(confusion, label) for label, name in enumerate(classes)},
         confusion=tuple(map(tuple, confusion.tolist())),
-        calibration=_calibration(softmax(logits), labels),
+        calibration=_calibration(probabilities, labels),
     )
 
 

@@ -146,3 +146,12 @@ def test_large_turned_photograph_gives_the_same_pixels_on_every_way_in(tmp_path)
     upright = photo.transpose(Image.Transpose.ROTATE_270)  # 3000 x 2000, its middle is seen
     expected = upright.resize((64, 64), Image.Resampling.BILINEAR, box=(500, 0, 2500, 2000))
     assert abs(one.astype(int) - np.asarray(expected)).mean() < 4
+
+
+@pytest.mark.parametrize("splits", [("train", "val"), ("test",)])
+def test_folder_of_splits_is_not_read_in_part(tmp_path, splits):
+    for split in splits:
+        for name in ("cats", "dogs"):
+            put(tmp_path / split / name / "0.png")
+    with pytest.raises(DatasetError, match="is divided into splits: name the folder of one"):
+        read_folder(tmp_path)

@@ -525,11 +525,7 @@ def test_evaluation_takes_the_test_split(tmp_path):
     fill(tmp_path / "train")
     fill(tmp_path / "test", count=3)
 
-    class Anything:
-        classes = ("cats", "dogs")
-        input = Input(4, 6, "L")
-
-    assert len(load_evaluation_data(Anything(), tmp_path)) == 6
+    assert len(load_evaluation_data(Anything("cats", "dogs"), tmp_path)) == 6
 
 
 def test_copy_of_a_training_image_measures_nothing_though_its_label_is_right(tmp_path):
@@ -538,3 +534,162 @@ def test_copy_of_a_training_image_measures_nothing_though_its_label_is_right(tmp
     put_image(tmp_path / "train" / "cats" / "a.png", 7)
     put_image(tmp_path / "test" / "cats" / "a.png", 7)
     assert len(open_data(tmp_path).test) == 20
+
+
+class Anything:
+    """What a model says of its input and classes."""
+
+    def __init__(self, *classes, spec=None):
+        self.classes, self.input = classes, spec or Input(4, 6, "L")
+
+
+def arrays(count, channels=1):
+    return np.random.default_rng(5).integers(0, 256, (count, 4, 6, channels), dtype=np.uint8)
+
+
+def test_labels_of_data_that_names_its_classes_are_measured_by_these_names():
+    data = Dataset(arrays(4), np.array([0, 1, 1, 1]), ("dog", "cat"))
+    assert load_evaluation_data(Anything("cat", "dog"), data).labels.tolist() == [1, 0, 0, 0]
+    with pytest.raises(DatasetError, match="match no class, such as 'cat'"):
+        load_evaluation_data(Anything("a", "b"), data)
+
+
+def test_fashion_mnist_is_not_measured_by_a_model_of_ten_other_classes(tmp_path, small, put):
+    put(tmp_path / "usr")
+    with pytest.raises(DatasetError, match="match no class"):
+        open_data("fashion-mnist", classes=tuple("0123456789"))
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels", "indices"),
+    [
+        (("1", "2", "3"), [1, 3, 1], [0, 2, 0]),  # as where training has had these numbers
+        (("a", "b", "c"), [0, 2, 0], [0, 2, 0]),
+        (("1", "2", "3"), [0, 2, 0], [0, 2, 0]),
+    ],
+)
+def test_numbers_are_names_of_classes_that_are_called_so_and_indices_elsewhere(classes, labels, indices):
+    found = load_evaluation_data(Anything(*classes), (arrays(3), np.array(labels)))
+    assert found.labels.tolist() == indices
+
+
+def test_texts_in_an_array_of_objects_are_labels():
+    data = open_data((arrays(4), np.array(["b", "a", "a", "b"], dtype=object)), holdout=Holdout(0))
+    assert (data.train.classes, data.train.labels.tolist()) == (("a", "b"), [1, 0, 0, 1])
+
+
+def test_bytes_in_an_npz_name_classes(tmp_path):
+    np.savez(tmp_path / "x.npz", x=arrays(4), y=[0, 1, 1, 0], classes=np.array([b"cat", "h\u00fcnd".encode()]))
+    assert open_data(tmp_path / "x.npz").train.classes == ("cat", "h\u00fcnd")
+
+
+def test_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    fill(tmp_path, ("cats", "dogs", "owls"))
+    scan = os.scandir
+
+    def refusing(path):
+        if os.fspath(path).endswith("owls"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    (skipped,) = open_data(tmp_path, holdout=Holdout(0)).skipped
+    assert (skipped.name, skipped.reason) == ("owls", "the folder cannot be read: Permission denied")
+
+
+def test_same_relative_path_in_another_folder_is_other_data(tmp_path, monkeypatch):
+    for place in ("here", "there"):
+        fill(tmp_path / place / "photos")
+        monkeypatch.chdir(tmp_path / place)
+        assert len(open_data("photos").trainval) == 20
+
+
+def test_link_in_the_place_of_a_folder_that_was_read_is_noticed(tmp_path):
+    fill(tmp_path / "data" / "train")
+    assert not open_data(tmp_path / "data").skipped
+    fill(tmp_path / "else")
+    (tmp_path / "data" / "train").rename(tmp_path / "gone")
+    (tmp_path / "data" / "train").mkdir()
+    for name in ("cats", "dogs"):
+        (tmp_path / "data" / "train" / name).symlink_to(tmp_path / "else" / name)
+    lines = [f"train/{name}/{number}.png,{name}\n" for name in ("cats", "dogs") for number in range(10)]
+    (tmp_path / "data" / "t.csv").write_text("path,label\n" + "".join(lines))
+    with pytest.raises(DatasetError, match="lies outside of the data's folder"):
+        open_data(tmp_path / "data" / "t.csv")
+
+
+def test_rows_of_a_csv_are_numbered_as_an_editor_does(tmp_path):
+    fill(tmp_path)
+    rows = [f"{name}/{number}.png,{name}" for name in ("cats", "dogs") for number in range(10)]
+    (tmp_path / "t.csv").write_text("path,label\n\n" + "\n".join(rows) + "\n\ncats/gone.png,cats\n")
+    (skipped,) = open_data(tmp_path / "t.csv").skipped
+    assert skipped.name == "row 24: cats/gone.png"
+
+
+def test_parquet_of_pixels_is_refused_in_a_short_text(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is missing, so Parquet is NOT tested")
+    from pyarrow import parquet  # noqa: PLC0415 (it may be missing)
+
+    images = [{"bytes": bytes(5000), "path": "a.png"}] * 2
+    parquet.write_table(pyarrow.table({"image": images, "label": ["a", "b"]}), tmp_path / "t.parquet")
+    with pytest.raises(DatasetError, match=r"row 1: its path: it is no text: write the images to files") as caught:
+        open_data(tmp_path / "t.parquet")
+    assert len(str(caught.value)) < 400
+
+
+def put_idx(folder, form, splits=("train", "t10k"), count=30):
+    folder.mkdir(exist_ok=True)
+    random = np.random.default_rng(3)
+    for split in splits:
+        images = random.integers(0, 256, (count, 4, 6), dtype=np.uint8)
+        (folder / form.format(split, "images", 3)).write_bytes(idx(images))
+        (folder / form.format(split, "labels", 1)).write_bytes(idx((np.arange(count) % 3).astype(np.uint8)))
+
+
+@pytest.mark.parametrize("form", ["{}-{}.idx{}-ubyte", "{}-{}-idx{}-ubyte", "emnist-letters-{}-{}-idx{}-ubyte"])
+def test_idx_files_may_be_called_in_any_usual_way(tmp_path, form):
+    put_idx(tmp_path, form)
+    for source in (tmp_path, tmp_path / form.format("train", "images", 3), tmp_path / form.format("t10k", "labels", 1)):
+        data = open_data(source)
+        assert (len(data.trainval), len(data.test)) == (30, 30)
+
+
+def test_idx_files_of_several_data_sets_are_told_apart_by_a_file_s_name(tmp_path):
+    put_idx(tmp_path, "a-{}-{}-idx{}-ubyte")
+    put_idx(tmp_path, "b-{}-{}-idx{}-ubyte", count=60)
+    with pytest.raises(DatasetError, match="several data sets: name a file of one of them"):
+        open_data(tmp_path)
+    assert len(open_data(tmp_path / "b-train-images-idx3-ubyte").trainval) == 60
+
+
+def test_idx_files_in_the_present_folder_are_called_as_it(tmp_path, monkeypatch):
+    put_idx(tmp_path / "digits", "{}-{}-idx{}-ubyte")
+    monkeypatch.chdir(tmp_path / "digits")
+    assert open_data(".").name == "digits"
+
+
+@pytest.mark.parametrize("kind", ["npz", "idx"])
+def test_test_set_alone_is_measured_and_not_learnt(tmp_path, kind):
+    if kind == "npz":
+        source = tmp_path / "t.npz"
+        np.savez(source, x_test=arrays(6), y_test=[0, 1, 2, 0, 1, 2])
+    else:
+        source = tmp_path
+        put_idx(tmp_path, "{}-{}-idx{}-ubyte", splits=("t10k",), count=6)
+    assert load_evaluation_data(Anything("0", "1", "2"), source).labels.tolist() == [0, 1, 2, 0, 1, 2]
+    with pytest.raises(DatasetError, match="has no training images: give it a split that is called train"):
+        open_data(source)
+
+
+def test_what_chooses_an_input_sees_the_first_intact_file_of_a_stream(tmp_path):
+    fill(tmp_path, count=2)
+    files = [(path.read_bytes(), path.parent.name) for path in sorted(tmp_path.rglob("*.png"))]
+    looks = []
+
+    def chosen(look):
+        looks.append(look)
+        return look.square(8)
+
+    data = open_data([(b"broken", "cats"), *files], chosen, holdout=Holdout(0), checks=Checks(allow_broken=0.5))
+    assert (data.input, len(data.train), len(data.skipped)) == (Input(8, 8, "L"), 4, 1)
+    assert [look.sizes for look in looks] == [((4, 6),)]

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from visionbus.vision.card import temperature
 from visionbus.vision.report.charts import epoch_chart, ticks
-from visionbus.vision.report.history import Curve, curves, temperature
+from visionbus.vision.report.history import Curve, curves
 from visionbus.vision.report.mistakes import suspect_labels, worst_confusions, worst_mistakes
 from visionbus.vision.report.thumbnails import Thumbnails
 from visionbus.vision.report.trust import sure_answers

@@ -1,11 +1,13 @@
 """The page as a file: what it says, what it never lets out, how large it gets."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
+from visionbus.vision.card import card
 from visionbus.vision.datasets import Leak, Skipped
 from visionbus.vision.datasets.leaks import Place
 from visionbus.vision.evaluation import measure as figures_of
@@ -89,6 +91,31 @@ def test_class_without_images_has_no_figures(write, measure, model, tmp_path):
     assert "c - - - 0" in page.texts["classes"].replace("\N{EN DASH}", "-")
     assert "Only 2 images were measured" in page.texts["short"]
     assert "1 class has no image here" in page.texts["short"]
+
+
+def test_nearly_the_same_logits_are_one_answer_everywhere(measure, model, tmp_path):
+    data, measured = measure(("a", "b"), images=2)
+    logits = np.array([[0.1, np.nextafter(np.float32(0.1), np.float32(1))], [0, 0]], np.float32)
+    write_report(tmp_path / "x.html", model(("a", "b")), data, Measured(measured.dataset, logits, "test"), command="x")
+    assert "confusion" in Reader(tmp_path / "x.html").texts
+
+
+def test_test_set_alone_is_on_the_contact_sheets(measure, model, tmp_path):
+    data, measured = measure(("a", "b"))
+    alone = replace(data, train=data.train.subset(slice(0)))
+    write_report(tmp_path / "x.html", model(("a", "b")), alone, measured, command="x")
+    elements = Reader(tmp_path / "x.html").elements
+    starts = [number for number, (tag, _) in enumerate(elements) if tag == "section"]
+    (start,) = (number for number in starts if elements[number][1]["id"] == "data")
+    shown = elements[start : starts[starts.index(start) + 1]]
+    assert sum(tag == "img" for tag, _ in shown) > 2
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_card_calls_probabilities_calibrated_only_where_they_are(model, known):
+    text = card(model(figures={"validation": {"temperature": 1.5}} if known else {}))
+    assert ("were calibrated on" in text) is known
+    assert ("Nothing is known of how the probabilities" in text) is not known
 
 
 @pytest.mark.parametrize(("count", "drawn"), [(2, True), (30, True), (31, False), (200, False)])

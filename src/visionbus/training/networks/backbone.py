@@ -68,7 +68,7 @@ class Backbone:
             WeightsError: if the weights cannot be had, or are of another network.
             OSError: if their file cannot be read.
         """
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = BackboneNetwork(self)
         found = self.source()

@@ -143,7 +143,7 @@ class Network(FromPixels):
 
 def build(config: NetworkConfig, images: npt.NDArray[np.uint8], *, seed: int) -> Network:
     """Return a fresh network, normalised by images uint8 [image, height, width, channel]; `seed` fixes its weights."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Network(config)
     network.normalise_by(images)

@@ -1,11 +1,12 @@
 """Gets arrays from files that hold such, or from the user's own program."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy.typing as npt
 
+from visionbus.vision.datasets.choosing import Look
 from visionbus.vision.datasets.dataset import Dataset
 from visionbus.vision.datasets.fashion import fashion_mnist
 from visionbus.vision.datasets.idx_pairs import is_idx, read_pairs
@@ -53,7 +54,7 @@ def read_arrays(path: Path) -> Arrays:
         parts, classes, notes = read_npz(path)
         return Arrays(path.stem, ".npz arrays", parts, classes, tuple(notes))
     if path.is_dir() or is_idx(path):
-        return Arrays(path.name.partition(".")[0], "IDX files", read_pairs(path))
+        return Arrays(path.resolve().name.partition(".")[0], "IDX files", read_pairs(path))
     what = "is not a folder" if path.exists() else "does not exist"
     raise DatasetError(
         f"{path} {what}: name {FASHION_MNIST}, or a folder with one subfolder per class, "
@@ -61,12 +62,12 @@ def read_arrays(path: Path) -> Arrays:
     )
 
 
-def take_arrays(source: object, spec: Input | None, memory: int) -> Arrays:
+def take_arrays(source: object, spec: Input | Callable[[Look], Input] | None, memory: int) -> Arrays:
     """Take arrays from an object, or Fashion-MNIST by its name.
 
     Args:
         source: a pair of arrays, an `ArrayData`, an `ImageStream` or "fashion-mnist".
-        spec: what the files of a stream are fitted to.
+        spec: what the files of a stream are fitted to, or what chooses it by the first one.
         memory: above this many bytes, what a stream yields is memory-mapped.
 
     Raises:

@@ -10,6 +10,8 @@ from visionbus.vision.datasets.rows import batches, stored
 from visionbus.vision.errors import DatasetError
 from visionbus.vision.images.colour import over_white
 
+Labels = list[int] | list[str]
+
 _CHANNELS = {1, 3, 4}
 _ALPHA = 4  # channels of RGBA
 
@@ -90,7 +92,7 @@ def _plain(part: npt.NDArray[Any], factor: float | None) -> npt.NDArray[np.uint8
     return over_white(part) if part.shape[3] == _ALPHA else part
 
 
-def label_names(given: npt.ArrayLike, count: int, source: str) -> list[int] | list[str]:
+def label_names(given: npt.ArrayLike, count: int, source: str) -> Labels:
     """Return labels as whole numbers, or as names.
 
     Raises:
@@ -103,13 +105,18 @@ def label_names(given: npt.ArrayLike, count: int, source: str) -> list[int] | li
         raise DatasetError(
             f"{source} has shape {np.shape(given)}, but there are {count} images: give one label for each"
         )
-    if array.dtype.kind in "US":
-        return [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in array.tolist()]
+    if array.dtype.kind in "US" or (array.dtype.hasobject and all(isinstance(one, str) for one in array)):
+        return texts(array)
     if array.dtype.hasobject or array.dtype.kind not in "uif":
         raise DatasetError(f"{source} has values of type {array.dtype}: give whole numbers or texts")
     if not np.isfinite(array).all() or (array != np.floor(array)).any() or (count and array.min() < 0):
         raise DatasetError(f"{source} has labels that are no whole number of at least 0: leave out unlabelled images")
     return [int(value) for value in array.tolist()]
+
+
+def texts(array: npt.NDArray[Any]) -> list[str]:
+    """Return the values of an array, texts, bytes of UTF-8 or numbers, as texts."""
+    return [one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one) for one in array.tolist()]
 
 
 def classes_of(labels: Sequence[int | str], classes: Sequence[str] | None, source: str) -> tuple[str, ...]:

@@ -51,9 +51,11 @@ def check_classes(data: TrainingData) -> None:
     Raises:
         DatasetError: if there are images of fewer than two classes.
     """
+    if not len(data.train):
+        raise DatasetError(f"{data.name} has no training images: give it a split that is called train")
     present = [data.train.classes[label] for label in np.unique(data.train.labels)]
     if len(present) < 2:
-        only = f"one class only, {present[0]!r}" if present else "no class"
         raise DatasetError(
-            f"{data.name} has images of {only}: give images of at least two (in a folder, one subfolder per class)"
+            f"{data.name} has images of one class only, {present[0]!r}: give images of at least two "
+            "(in a folder, one subfolder per class)"
         )

@@ -49,6 +49,16 @@ def look_at(paths: Sequence[Path]) -> Look:
     return Look(tuple((height, width) for height, width, _ in headers), all(grey for _, _, grey in headers))
 
 
+def look_at_one(content: bytes) -> Look:
+    """Look at one image file.
+
+    Raises:
+        ImageError: if its header cannot be read.
+    """
+    height, width, grey = header(content)
+    return Look(((height, width),), grey)
+
+
 def suitable_input(look: Look) -> Input:
     """Choose an Input for images: the size that they share if it is small, else a square of at most 64 pixels per side.
 

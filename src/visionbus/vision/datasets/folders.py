@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from visionbus.vision.datasets.listing import PART_NAMES, File, Listing, Part, Skipped
-from visionbus.vision.datasets.paths import is_litter, is_stray, objection
+from visionbus.vision.datasets.paths import forget_folders, is_litter, is_stray, objection
 from visionbus.vision.errors import DatasetError
 
 
@@ -22,13 +22,14 @@ def list_folder(folder: Path, *, links_out: bool = False) -> Listing:
     Raises:
         DatasetError: if there is no class.
     """
+    forget_folders()
     root = Path(os.path.realpath(folder))
     parts = _parts(folder)
     files: list[File] = []
     skipped: list[Skipped] = []
     notes: list[str] = []
     for top, part in parts or [(folder, "train")]:
-        for path in _walk(top, notes, folder):
+        for path in _walk(top, notes, skipped, folder):
             name = str(path.relative_to(folder))
             reason = objection(path, root, links_out=links_out)
             if reason is None:
@@ -66,9 +67,14 @@ def _folders(folder: Path) -> list[str]:
         )
 
 
-def _walk(top: Path, notes: list[str], folder: Path) -> Iterator[Path]:
+def _walk(top: Path, notes: list[str], skipped: list[Skipped], folder: Path) -> Iterator[Path]:
     """Yield the files below the subfolders of `top`, sorted."""
-    for place, inner, names in os.walk(top):
+
+    def unreadable(error: OSError) -> None:
+        name = str(Path(error.filename).relative_to(folder))
+        skipped.append(Skipped(name, f"the folder cannot be read: {error.strerror}"))
+
+    for place, inner, names in os.walk(top, onerror=unreadable):
         here = Path(place)
         kept = sorted(name for name in inner if not is_litter(name))
         links = [name for name in kept if (here / name).is_symlink()]

@@ -8,12 +8,14 @@ from pathlib import Path
 from visionbus.vision.datasets.array_sources import FASHION_MNIST, Source
 from visionbus.vision.datasets.checks import Checks
 from visionbus.vision.datasets.dataset import Dataset
+from visionbus.vision.datasets.decoding import Decoding
 from visionbus.vision.datasets.fashion import fashion_mnist
 from visionbus.vision.datasets.folders import list_folder
 from visionbus.vision.datasets.holdout import Holdout
 from visionbus.vision.datasets.listing import Skipped
 from visionbus.vision.datasets.opened import TrainingData
 from visionbus.vision.datasets.opening import open_data
+from visionbus.vision.datasets.opening_files import open_files
 from visionbus.vision.datasets.tables import Columns
 from visionbus.vision.errors import DatasetError
 from visionbus.vision.images import Input
@@ -46,22 +48,26 @@ def read_folder(folder: Path, spec: Input | None = None, *, classes: Sequence[st
         classes: the names and their order; by default the subfolders that have files in them, sorted by name.
 
     Raises:
-        DatasetError: if there is no class, no intact image, or a subfolder that is not in `classes`.
+        DatasetError: if there is no class, no intact image, or a subfolder that is not in `classes`; or if the folder
+            is divided into splits.
     """
-    data = open_data(
-        folder,
-        spec,
-        classes=classes or sorted({file.label for file in list_folder(folder).files}),
-        holdout=Holdout(0),
-        checks=Checks(allow_broken=1),
-    )
+    listing = list_folder(folder)
+    if any(file.part != "train" for file in listing.files):
+        raise DatasetError(f"{folder} is divided into splits: name the folder of one, or open all by open_data")
+    classes = classes or sorted({file.label for file in listing.files})
+    data = open_files(listing, spec, classes, holdout=Holdout(0), checks=Checks(allow_broken=1), decoding=Decoding())
     if not len(data.train):
         raise DatasetError(f"none of the {len(data.skipped)} files in {folder} is an intact image; {data.skipped[0]}")
     return Folder(data.train, data.input, data.skipped)
 
 
 def load_evaluation_data(
-    model: Model, source: Source, *, columns: Columns | None = None, checks: Checks | None = None
+    model: Model,
+    source: Source,
+    *,
+    columns: Columns | None = None,
+    checks: Checks | None = None,
+    decoding: Decoding | None = None,
 ) -> Dataset:
     """Load labelled images to measure `model` on: the test split, or else the validation split, or else all images.
 
@@ -70,25 +76,39 @@ def load_evaluation_data(
         source: what `open_data` takes. Files that cannot be read are logged.
         columns: which columns of a table mean what.
         checks: what is let pass.
+        decoding: how image files are decoded.
 
     Raises:
         DatasetError: as `open_data` does, and if there are classes that the model does not know.
     """
     if source == FASHION_MNIST:
         return fashion_mnist("test")
-    data = open_evaluation_data(model, source, columns=columns, checks=checks)
+    data = open_evaluation_data(model, source, columns=columns, checks=checks, decoding=decoding)
     return data.parts[data.measuring]
 
 
 def open_evaluation_data(
-    model: Model, source: Source, *, columns: Columns | None = None, checks: Checks | None = None
+    model: Model,
+    source: Source,
+    *,
+    columns: Columns | None = None,
+    checks: Checks | None = None,
+    decoding: Decoding | None = None,
 ) -> TrainingData:
     """Open data to measure `model` on with all that was found; `load_evaluation_data` returns its measuring split.
 
     Raises:
         DatasetError: as `open_data` does, and if there are classes that the model does not know.
     """
-    data = open_data(source, model.input, classes=model.classes, columns=columns, holdout=Holdout(0), checks=checks)
+    data = open_data(
+        source,
+        model.input,
+        classes=model.classes,
+        columns=columns,
+        holdout=Holdout(0),
+        checks=checks,
+        decoding=decoding,
+    )
     for skipped in data.skipped:
         _log.warning("skipped %s: %s", skipped.name, skipped.reason)
     return data

@@ -10,6 +10,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from visionbus.vision.datasets.arrays import texts
 from visionbus.vision.datasets.listing import PART_NAMES, Part
 from visionbus.vision.errors import DatasetError
 from visionbus.vision.files import open_regular
@@ -37,12 +38,12 @@ def read_npz(path: Path) -> tuple[dict[Part, tuple[Array, Array]], tuple[str, ..
     for name, array in arrays.items():
         part, kind = _meaning(name)
         if name.lower() in _CLASSES:
-            classes = tuple(map(str, array.tolist()))
+            classes = tuple(texts(array))
         elif kind is None:
             notes.append(f"the array {name!r} is not used")
         else:
             (images if kind == "images" else labels)[part] = array
-    if "train" not in images or set(images) != set(labels):
+    if not images or set(images) != set(labels):
         raise DatasetError(
             f"{path} has the arrays {', '.join(arrays)}: name them images and labels, or x_train, y_train, x_test, "
             "y_test"

@@ -117,9 +117,13 @@ def _empty_classes(part: Part, dataset: Dataset) -> list[str]:
 def _places(parts: Mapping[Part, Split]) -> list[Place]:
     """Return where each image is, those of the first split first."""
     return [
-        Place(part, split.dataset.classes[label], name)
+        Place(
+            part,
+            split.dataset.classes[label],
+            split.dataset.names[number] if split.dataset.names else f"image {number}",
+        )
         for part, split in parts.items()
-        for label, name in zip(split.dataset.labels.tolist(), split.dataset.names, strict=True)
+        for number, label in enumerate(split.dataset.labels.tolist())
     ]
 
 

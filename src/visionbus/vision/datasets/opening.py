@@ -36,8 +36,8 @@ def open_data(
         source: "fashion-mnist"; a folder with a folder per class, alone or under train, validation and test; a CSV, TSV
             or Parquet file of paths and labels; an .npz file; an IDX file or a folder of them; a `Dataset`; a pair of
             arrays; any `ArrayData`, or `ImageStream` of (image, label).
-        spec: what image files are fitted to, or a function that chooses it; by default what suits them. Arrays stay as
-            they are.
+        spec: what image files are fitted to, or a function that chooses it, in a stream by the first one; by default
+            what suits the files of a folder or table. Arrays stay as they are.
         classes: the names of the classes and their order; by default what is found, sorted.
         columns: which columns of a table mean what.
         holdout: the validation split that is made where none is given.
@@ -55,11 +55,7 @@ def open_data(
     if listing:
         data = open_files(listing, spec, classes, holdout=holdout, checks=checks, decoding=decoding)
     else:
-        arrays = (
-            read_arrays(path)
-            if path
-            else take_arrays(source, spec if isinstance(spec, Input) else None, decoding.memory)
-        )
+        arrays = read_arrays(path) if path else take_arrays(source, spec, decoding.memory)
         data = open_arrays(arrays, classes, holdout=holdout, checks=checks, memory=decoding.memory)
     if classes is None:
         check_classes(data)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from visionbus.vision.datasets.array_sources import Arrays
-from visionbus.vision.datasets.arrays import classes_of, images_from, indices, label_names
+from visionbus.vision.datasets.arrays import Labels, classes_of, images_from, indices, label_names
 from visionbus.vision.datasets.checks import Checks, check_broken
 from visionbus.vision.datasets.dataset import Dataset, joined
 from visionbus.vision.datasets.holdout import Holdout
@@ -53,23 +53,44 @@ def open_arrays(
 
 def _datasets(found: Arrays, classes: Sequence[str] | None, memory: int) -> tuple[dict[Part, Dataset], list[str]]:
     """Return each split as a data set, all of one shape and with the same classes, and notes."""
-    notes, images, labels = list(found.notes), {}, {}
+    notes, images = list(found.notes), {}
+    labels: dict[Part, Labels] = {}
     for part in (part for part in PARTS if part in found.parts):
         pixels, marks = found.parts[part]
         images[part], said = images_from(pixels, f"{found.name} ({part} images)", memory)
         labels[part] = label_names(marks, len(images[part]), f"{found.name} ({part} labels)")
         notes += said
+    if "train" not in images:  # as where a test set alone is measured
+        images["train"], labels["train"] = next(iter(images.values()))[:0], []
     if len({array.shape[1:] for array in images.values()}) > 1:
         raise DatasetError(
             f"{found.name} has splits of different shapes: {', '.join(str(a.shape) for a in images.values())}"
         )
-    named = found.classes if classes is None else classes
+    named = found.classes
+    if classes is not None:
+        named, labels = classes, _in_names(labels, found, classes)
     known = classes_of([label for part in labels.values() for label in part], named, found.name)
     parts = {}
-    for part, array in images.items():
+    for part in (part for part in PARTS if part in images):
+        array = images[part]
         names = (part == "train" and found.names) or tuple(f"image {number}" for number in range(len(array)))
         parts[part] = Dataset(array, indices(labels[part], known, named=named is not None), known, names)
     return parts, notes
+
+
+def _in_names(labels: dict[Part, Labels], found: Arrays, classes: Sequence[str]) -> dict[Part, Labels]:
+    """Return labels for the classes that are given: the numbers of data that names its own are those of these.
+
+    Numbers without names are names themselves if classes are called like all of them, as where they were learnt from
+    such numbers; else they are indices.
+    """
+    present = [label for part in labels.values() for label in part]
+    if found.classes is not None:
+        own = classes_of(present, found.classes, found.name)
+        return {part: [own[one] if isinstance(one, int) else one for one in marks] for part, marks in labels.items()}
+    if {str(label) for label in present} <= set(classes):
+        return {part: [str(one) for one in marks] for part, marks in labels.items()}
+    return labels
 
 
 def _with_validation(

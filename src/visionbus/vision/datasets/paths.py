@@ -48,6 +48,11 @@ def _is_within(path: Path, root: Path) -> bool:
     return real.is_relative_to(root)
 
 
+def forget_folders() -> None:
+    """Look anew where folders really are, as before each listing: links may have come in their place."""
+    _real_folder.cache_clear()
+
+
 @lru_cache(maxsize=1024)
 def _real_folder(path: str) -> str:
     return os.path.realpath(path)

@@ -1,12 +1,13 @@
 """Takes data from the user's own program: arrays, or images one by one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from visionbus.vision.datasets.choosing import Look, look_at_one
 from visionbus.vision.datasets.listing import Skipped
 from visionbus.vision.datasets.rows import Rows
 from visionbus.vision.errors import DatasetError, ImageError
@@ -51,12 +52,12 @@ class Collected:
     skipped: tuple[Skipped, ...]
 
 
-def collect(stream: ImageStream, spec: Input | None, memory: int) -> Collected:
+def collect(stream: ImageStream, spec: Input | Callable[[Look], Input] | None, memory: int) -> Collected:
     """Go once through a stream, past files that are broken.
 
     Args:
         stream: the images with their labels.
-        spec: what files are fitted to; needed if there are any.
+        spec: what files are fitted to, or what chooses it by the first one; needed if there are any.
         memory: above this many bytes, the images are memory-mapped from a temporary file.
 
     Raises:
@@ -69,6 +70,8 @@ def collect(stream: ImageStream, spec: Input | None, memory: int) -> Collected:
         for number, (image, label) in enumerate(stream):
             name = f"image {number}"
             try:
+                if isinstance(image, bytes) and callable(spec):
+                    spec = spec(look_at_one(image))
                 pixels = _pixels(image, spec, name)
             except ImageError as error:
                 skipped.append(Skipped(name, str(error)))
@@ -85,9 +88,9 @@ def collect(stream: ImageStream, spec: Input | None, memory: int) -> Collected:
         return Collected(rows.finish(), labels, tuple(names), tuple(skipped))
 
 
-def _pixels(image: object, spec: Input | None, name: str) -> npt.NDArray[np.uint8]:
+def _pixels(image: object, spec: object, name: str) -> npt.NDArray[np.uint8]:
     if isinstance(image, bytes):
-        if spec is None:
+        if not isinstance(spec, Input):
             raise DatasetError("the stream yields files: say what to fit them to, as in open_data(data, Input(64, 64))")
         return load(image, spec)
     array = np.asarray(image)

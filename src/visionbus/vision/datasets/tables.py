@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TextIO
 
 from visionbus.vision.datasets.listing import PART_NAMES, File, Listing, Skipped
-from visionbus.vision.datasets.paths import objection
+from visionbus.vision.datasets.paths import forget_folders, objection
 from visionbus.vision.errors import DatasetError
 from visionbus.vision.files import open_regular
 
@@ -52,18 +52,19 @@ def list_table(table: Path, columns: Columns | None = None, *, links_out: bool =
         DatasetError: if the table cannot be read, a column is missing, or no row names an image.
         ImportError: if it is a Parquet file and pyarrow is missing.
     """
+    forget_folders()
     columns = columns or Columns()
     folder = columns.folder or table.parent
-    kind, start = "CSV", 2
+    rows: Iterable[tuple[int, Row]]
     if table.suffix.lower() == ".parquet":
-        (header, rows), kind, start = _parquet(table), "Parquet", 1
+        (header, rows), kind = _parquet(table), "Parquet"
     else:
-        header, rows = _csv(table)
+        ((number, header), *rows), kind = _csv(table), "CSV"
         if _is_headless(header, columns, folder):
-            header, rows, kind, start = ["column 1", "column 2"], [header, *rows], "CSV without a header,", 1
+            rows, kind, header = [(number, header), *rows], "CSV without a header,", ["column 1", "column 2"]
             columns = replace(columns, path=header[0], label=header[1])
     places = {meaning: _place(header, meaning, getattr(columns, meaning), table) for meaning in _GUESSES}
-    files, skipped = _files(enumerate(rows, start), places, folder, links_out=links_out)
+    files, skipped = _files(rows, places, folder, links_out=links_out)
     if not files:
         first = f"; {skipped[0].name}: {skipped[0].reason}" if skipped else ""
         raise DatasetError(
@@ -116,9 +117,10 @@ def _place(header: Sequence[str], kind: str, given: str | None, table: Path) -> 
 
 
 def _file(row: Row, places: Mapping[str, int | None], folder: Path, root: Path, *, links_out: bool) -> File | Skipped:
-    cells = {
-        kind: _text(row[place]) if place is not None and place < len(row) else "" for kind, place in places.items()
-    }
+    given = {kind: row[place] if place is not None and place < len(row) else None for kind, place in places.items()}
+    if odd := [kind for kind, cell in given.items() if isinstance(cell, bytes | dict | list)]:
+        return Skipped(f"its {odd[0]}", "it is no text: write the images to files, and give their paths")
+    cells = {kind: _text(cell) for kind, cell in given.items()}
     name, label = cells["path"], cells["label"]
     if not name:
         return Skipped("no path", "the row names no file: give it a path, or remove it")
@@ -129,8 +131,6 @@ def _file(row: Row, places: Mapping[str, int | None], folder: Path, root: Path, 
         return Skipped(name, f"{cells['split']!r} is no split: write train, validation or test")
     path = folder / name
     reason = objection(path, root, links_out=links_out)
-    if reason is None and not links_out and not Path(os.path.realpath(path)).is_relative_to(root):
-        reason = "the path leads out of the images' folder: name a folder that holds it with --images"
     return File(path, name, label, part) if reason is None else Skipped(name, reason)
 
 
@@ -141,7 +141,8 @@ def _text(cell: object) -> str:
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
 
 
-def _csv(table: Path) -> tuple[list[str], Iterable[Row]]:
+def _csv(table: Path) -> list[tuple[int, list[str]]]:
+    """Return the rows that are not empty, each with its number, from 1 on."""
     try:
         with open_regular(table) as binary:
             size = os.fstat(binary.fileno()).st_size
@@ -151,7 +152,7 @@ def _csv(table: Path) -> tuple[list[str], Iterable[Row]]:
             first = file.readline(_MAX_LINE)
             file.seek(0)
             delimiter = max("\t;|,", key=first.count)
-            rows = [row for row in csv.reader(_lines(file, table), delimiter=delimiter) if row]
+            rows = [one for one in enumerate(csv.reader(_lines(file, table), delimiter=delimiter), 1) if one[1]]
     except UnicodeDecodeError as error:
         raise DatasetError(f"{table} is not UTF-8 ({error.reason}): save it as UTF-8") from error
     except csv.Error as error:
@@ -162,7 +163,7 @@ def _csv(table: Path) -> tuple[list[str], Iterable[Row]]:
         raise DatasetError(f"cannot read {table}: {error.strerror}") from error
     if not rows:
         raise DatasetError(f"{table} is empty: give it a line of column names, and a row per image")
-    return rows[0], rows[1:]
+    return rows
 
 
 def _lines(file: TextIO, table: Path) -> Iterator[str]:
@@ -172,7 +173,8 @@ def _lines(file: TextIO, table: Path) -> Iterator[str]:
         yield line
 
 
-def _parquet(table: Path) -> tuple[list[str], Iterable[Row]]:
+def _parquet(table: Path) -> tuple[list[str], Iterable[tuple[int, Row]]]:
+    """Return the names of the columns, and the rows, each with its number, from 1 on."""
     try:
         from pyarrow import ArrowException, parquet  # noqa: PLC0415 (an extra)
     except ImportError as error:
@@ -187,4 +189,4 @@ def _parquet(table: Path) -> tuple[list[str], Iterable[Row]]:
             read = document.read().to_pydict()
     except (OSError, ArrowException) as error:
         raise DatasetError(f"{table} is not a usable Parquet file ({error}): write it again") from error
-    return list(read), zip(*read.values(), strict=True)
+    return list(read), enumerate(zip(*read.values(), strict=True), 1)

@@ -55,6 +55,8 @@ class Sheet:
 def sheets(data: TrainingData, thumbnails: Thumbnails) -> list[Sheet]:
     """Return a contact sheet per class, in the order of the classes; of very many the first 1,000."""
     dataset = data.trainval or data.train
+    if not len(dataset):
+        dataset = data.parts[data.measuring]
     classes = dataset.classes[:_MOST]
     most = max(1, min(_ROW, _SHOWN // len(classes)))
     side = 64 if most > 1 else 48

@@ -33,13 +33,6 @@ def curves(figures: Mapping[str, object], quantity: str) -> list[Curve]:
     return found
 
 
-def temperature(figures: Mapping[str, object]) -> float | None:
-    """Return the temperature by which the logits were divided to calibrate them; None if the file does not say."""
-    validation = figures.get("validation")
-    found = _number(validation.get("temperature")) if isinstance(validation, Mapping) else None
-    return found if found is not None and found > 0 else None
-
-
 def _point(entry: Mapping[str, object], key: str) -> tuple[float, float] | None:
     epoch, value = _number(entry.get("epoch")), _number(entry.get(key))
     return (epoch, value) if epoch is not None and value is not None else None

@@ -87,7 +87,7 @@ def _content(model: OnnxModel, data: TrainingData, measured: Measured, command: 
         "sheets": sheets(data, thumbnails),
         "uses": card.uses(model),
         "figures": card.listed_figures(model),
-        "limits": card.LIMITS,
+        "limits": card.limits(model),
     }
 
 
@@ -97,7 +97,7 @@ def _results(model: OnnxModel, data: TrainingData, measured: Measured, thumbnail
     found = measured.evaluation
     gallery = Gallery(measured, probabilities, thumbnails)
     confusions = worst_confusions(found.confusion, _CONFUSIONS)
-    temperature = history.temperature(model.figures)
+    temperature = card.temperature(model.figures)
     scaled = measured.logits * np.float32(temperature) if temperature else None
     return {
         "found": found,
