@@ -21,7 +21,7 @@ def of_schedules(records: Sequence[Record]) -> str:
 
 
 def ours_for(records: Sequence[Record], row: str, accuracy: float) -> list[Record]:
-    """Return the measurements of our schedule for an accuracy."""
+    """Return the measurements of our schedule for an accuracy on validation."""
     try:
         name = schedules.name(schedules.least(schedules.measured(records), accuracy))
     except schedules.NoScheduleError:
@@ -33,7 +33,7 @@ def of_documented(records: Sequence[Record]) -> str:
     lines, times = [], {}
     for name in rows.PEERS:
         if runs := kept.of(records, "a", name):
-            own = ours_for(records, "a", mean(runs, "accuracy"))
+            own = ours_for(records, "a", mean(runs, "accuracy") + schedules.HARDER)
             faster = f"{mean(runs, 'wall') / mean(own, 'wall'):.1f}" if own else "not measured"
             theirs = (name, epochs(runs), percent(runs), seconds(runs), seconds(runs, "cpu"))
             lines.append((*theirs, epochs(own), percent(own), seconds(own), faster))
@@ -49,7 +49,7 @@ def against_the_fastest(records: Sequence[Record], times: dict[str, float]) -> s
     fastest = min(times, key=times.__getitem__)
 
     def compared_at(accuracy: float) -> str:
-        own = ours_for(records, "a", accuracy)
+        own = ours_for(records, "a", accuracy + schedules.HARDER)
         if not own:
             return "ours is not measured yet"
         level = "at least" if mean(own, "accuracy") >= accuracy else "NOT"
@@ -96,18 +96,23 @@ def of_target(records: Sequence[Record]) -> str:
 
 def of_default(records: Sequence[Record]) -> str:
     runs = kept.of(records, "default", rows.DEFAULT)
+
+    def met(values: Sequence[float], most: float, least: float = 0) -> str:
+        return f"{sum(least <= value <= most for value in values)} of {len(values)}"
+
+    accuracies, walls, sizes = ([run[key] for run in runs] for key in ("accuracy", "wall", "bytes"))
     lines = [
-        ("accuracy on test, %", percent(runs), "93.5 or more"),
-        ("seconds, the whole process", seconds(runs), "300 or less"),
-        ("CPU seconds", seconds(runs, "cpu"), ""),
-        ("size of the file, MB", spread([run["bytes"] for run in runs], 2, 1e-6), "1.5 or less"),
+        ("accuracy on test, %", percent(runs), "93.5 or more", met(accuracies, 1, 0.935)),
+        ("seconds, the whole process", seconds(runs), "300 or less", met(walls, 300)),
+        ("CPU seconds", seconds(runs, "cpu"), "", ""),
+        ("size of the file, MB", spread(sizes, 2, 1e-6), "1.5 or less", met(sizes, 1.5e6)),
         *(
-            (f"microseconds an image on one core, {size} at a time", spread(times), "300 or less")
+            (f"microseconds an image on one core, {size} at a time", spread(times), "300 or less", met(times, 300))
             for size in ("1", "64")
             if (times := [run["microseconds"][size] for run in runs])
         ),
     ]
-    return table(("", "", "goal"), lines)
+    return table(("", "", "goal", "seeds that meet it"), lines)
 
 
 def compared(row: str, names: Sequence[str]) -> Callable[[Sequence[Record]], str]:

@@ -53,6 +53,12 @@ def test_the_schedules_of_row_a_follow_from_what_the_peers_had_on_test():
     assert [one.name for one in rows.as_accurate(records)] == ["visionbus, 1 epochs", "visionbus, 2 epochs"]
 
 
+def test_the_schedules_of_row_a_are_chosen_for_a_test_part_that_is_harder_than_validation():
+    records = [*schedule(1.0, 0.90), record("a", rows.KERAS, accuracy=0.894)]
+    with pytest.raises(schedules.NoScheduleError, match=r"no schedule has 0\.9020"):
+        rows.as_accurate(records)
+
+
 def test_peers_get_the_processor_time_that_ours_took_with_the_same_seed(tmp_path):
     records = [record("photos", rows.SCRATCH, seed, cpu=100.0 + seed) for seed in range(3)]
     case = Case(2, 1800.0, quick=False, data=tmp_path, folder=tmp_path, records=records)
