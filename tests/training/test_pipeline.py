@@ -83,7 +83,8 @@ def test_file_tells_how_it_was_made_and_measured(trained):
     assert model.classes == ("upright", "level")
     assert model.input == SPEC
     assert model.figures["validation"]["accuracy"] == round(trained.validation.accuracy, 4)
-    assert model.provenance["command"].startswith("visionbus train arrays -o stripes.onnx --epochs 4 --seed 0")
+    call = "visionbus.training.train(arrays, Path('stripes.onnx'), epochs=4, seed=0, repeats=1, precision='fp32')"
+    assert model.provenance["command"] == call
     assert {"seed", "precision", "recipe", "versions", "processor"} <= set(model.provenance)
 
 
@@ -359,10 +360,10 @@ def test_final_fit_of_many_small_images_goes_on_from_the_network_that_decided(tm
     assert "the network before it learnt these images" in report
 
 
-def provenance_of(data, options, network):
+def provenance_of(data, options, network, *, typed=True):
     facts = Facts((90, 10), 10, 110, held_out=True, input=SPEC, classes=("a", "b"))
     plan = make_plan(facts, options, network, (Phase(),))
-    return provenance(plan, data, Path("m.onnx"), name="m", columns=None, checks=None)
+    return provenance(plan, data, Path("m.onnx"), name="m", columns=None, checks=None, typed=typed)
 
 
 def test_weights_are_named_without_their_place():
@@ -374,6 +375,19 @@ def test_weights_are_named_without_their_place():
 
 def test_data_whose_name_begins_with_a_dash_is_no_option_in_the_command():
     assert provenance_of("-photos", Options(), {"kind": "small"})["command"].startswith("visionbus train ./-photos -o ")
+
+
+@pytest.mark.parametrize(
+    ("data", "typed", "begins"),
+    [("arrays", False, "arrays"), ("my photos", False, "data"), ("my photos", True, "'my photos'")],
+)
+def test_what_no_command_can_make_again_is_told_as_a_call(data, typed, begins):
+    options = Options(epochs=0.3, weights="/home/me/w.pth", refit=False)
+    call = provenance_of(data, options, {"kind": "own", "own": "Mine"}, typed=typed)["command"]
+    assert call == (
+        f"visionbus.training.train({begins}, Path('m.onnx'), epochs=0.3, seed=0, repeats=1, precision='auto', "
+        "weights=Path('w.pth'), refit=False, network=Mine)"
+    )
 
 
 def test_course_of_the_training_is_in_the_file_without_what_differs_each_time(trained):

@@ -189,7 +189,15 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
             outcome = Session(plan, opened, source, path, checkpoint_every, ends, progress, stop).run()
             if outcome.stopped:
                 progress.say(f"stopped: {outcome.stopped}; writing what there is")
-            made = provenance(plan, _file_name(data) or opened.name, output, name=name, columns=columns, checks=checks)
+            made = provenance(
+                plan,
+                _file_name(data) or opened.name,
+                output,
+                name=name,
+                columns=columns,
+                checks=checks,
+                typed=isinstance(data, str | os.PathLike),
+            )
             described = Metadata(name, plan.classes, plan.input, figures(outcome, plan, opened), made)
             model = _write(outcome, opened, output, described)
         if outcome.stopped:

@@ -3,7 +3,7 @@
 import platform
 import shlex
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -72,39 +72,71 @@ def figures(outcome: Outcome, plan: Plan, data: TrainingData) -> dict[str, objec
 
 
 def provenance(
-    plan: Plan, data: str, output: Path, *, name: str, columns: Columns | None, checks: Checks | None
+    plan: Plan, data: str, output: Path, *, name: str, columns: Columns | None, checks: Checks | None, typed: bool
 ) -> dict[str, object]:
-    """Return how a model was made: the command that makes it again, all settings, and the environment."""
-    columns = columns or Columns()
+    """Return how a model was made: what makes it again, all settings, and the environment.
+
+    Args:
+        plan: all settings.
+        data: the name of what was learnt.
+        output: the file.
+        name: the model's.
+        columns: of a table.
+        checks: what was let pass.
+        typed: whether a command can name the data; else a call in Python does.
+    """
+    columns, checks = columns or Columns(), checks or Checks()
     if columns.folder:  # a file names no path of the machine that made it
         columns = replace(columns, folder=Path(columns.folder.name))
-    source = f"./{data}" if data.startswith("-") else data
-    command = ["visionbus", "train", source, "-o", output.name]
-    if name != output.stem:
-        command += ["--name", name]
-    command += ["--epochs", f"{plan.recipe.epochs:.10g}", "--seed", str(plan.seed), "--repeats", str(plan.repeats)]
-    command += ["--precision", plan.precision, *_other(plan), *option_words(columns, checks or Checks())]
+    chosen: dict[str, object] = {"name": name} if name != output.stem else {}
+    epochs = plan.recipe.epochs
+    chosen |= {"epochs": int(epochs) if epochs == int(epochs) else epochs, "seed": plan.seed, "repeats": plan.repeats}
+    chosen |= {"precision": plan.precision, **_other(plan)}
+    if typed and "own" not in plan.network:
+        made = shlex.join([*_command(data, output, chosen), *option_words(columns, checks)])
+    else:
+        chosen |= {"columns": columns} if columns != Columns() else {}
+        chosen |= {"checks": checks} if checks != Checks() else {}
+        made = _call(repr(data) if typed else data if data.isidentifier() else "data", output, chosen)
+        if "own" in plan.network:
+            made = f"{made.removesuffix(')')}, network={plan.network['own']})"
     settings = {
         key: value for key, value in plan.to_json().items() if key not in {"input", "classes", "phases", "options"}
     }
     if weights := plan.network.get("weights"):
         settings["network"] = {**plan.network, "weights": Path(str(weights)).name}
-    typed = shlex.join(command).encode(errors="backslashreplace").decode()  # names of files may be no text
-    return {"command": typed, **settings, **environment()}
+    made = made.encode(errors="backslashreplace").decode()  # names of files may be no text
+    return {"command": made, **settings, **environment()}
 
 
-def _other(plan: Plan) -> list[str]:
-    """Return the other options of the command, where they are not the default; a backbone is named."""
-    options = plan.options
+def _command(data: str, output: Path, chosen: Mapping[str, object]) -> list[str]:
+    """Return the command that makes a model again."""
+    words = ["visionbus", "train", f"./{data}" if data.startswith("-") else data, "-o", output.name]
+    for option, value in chosen.items():
+        flag = option.replace("_", "-")
+        switch = {True: [f"--{flag}"], False: [f"--no-{flag}"]}
+        words += switch[value] if isinstance(value, bool) else [f"--{flag}", str(value)]
+    return words
+
+
+def _call(data: str, output: Path, chosen: Mapping[str, object]) -> str:
+    """Return the call in Python that makes a model again; `data` is an expression."""
+    words = [data, f"Path({output.name!r})", *(f"{option}={value!r}" for option, value in chosen.items())]
+    return f"visionbus.training.train({', '.join(words)})".replace("PosixPath(", "Path(").replace(
+        "WindowsPath(", "Path("
+    )
+
+
+def _other(plan: Plan) -> dict[str, object]:
+    """Return the other options, where they are not the default; a backbone is named."""
+    options, default = plan.options, Options()
     if plan.network.get("kind") == "backbone":
         options = replace(options, backbone=str(plan.network["name"]))
+    names = ("image_size", "augment", "backbone", "weights", "devices", "refit")
+    other = {name: value for name in names if (value := getattr(options, name)) != getattr(default, name)}
     if options.weights is not None:
-        options = replace(options, weights=Path(options.weights).name)
-    words = []
-    for flag in ("image_size", "augment", "backbone", "weights", "devices"):
-        if (value := getattr(options, flag)) != getattr(Options(), flag):
-            words += [f"--{flag.replace('_', '-')}", str(value)]
-    return words + {None: [], True: ["--refit"], False: ["--no-refit"]}[options.refit]
+        other["weights"] = Path(Path(options.weights).name)
+    return other
 
 
 def environment() -> dict[str, object]:

@@ -32,7 +32,9 @@ def test_folder_whose_second_class_has_broken_files_only_is_refused(tmp_path):
         open_data(tmp_path)
 
 
-@pytest.mark.parametrize(("labels", "found"), [((1, 1), "one class only, 'dogs'"), ((), "no class")])
+@pytest.mark.parametrize(
+    ("labels", "found"), [((1, 1), "images of one class only, 'dogs'"), ((), "no training images")]
+)
 def test_arrays_of_fewer_than_two_classes_are_refused(labels, found):
-    with pytest.raises(DatasetError, match=f"arrays has images of {found}"):
+    with pytest.raises(DatasetError, match=f"arrays has {found}"):
         open_data(arrays(*labels))

@@ -677,7 +677,7 @@ def test_test_set_alone_is_measured_and_not_learnt(tmp_path, kind):
         source = tmp_path
         put_idx(tmp_path, "{}-{}-idx{}-ubyte", splits=("t10k",), count=6)
     assert load_evaluation_data(Anything("0", "1", "2"), source).labels.tolist() == [0, 1, 2, 0, 1, 2]
-    with pytest.raises(DatasetError, match="has no training images: give it a split that is called train"):
+    with pytest.raises(DatasetError, match="has no training images: give some, called train where there are splits"):
         open_data(source)
 
 

@@ -52,7 +52,7 @@ def check_classes(data: TrainingData) -> None:
         DatasetError: if there are images of fewer than two classes.
     """
     if not len(data.train):
-        raise DatasetError(f"{data.name} has no training images: give it a split that is called train")
+        raise DatasetError(f"{data.name} has no training images: give some, called train where there are splits")
     present = [data.train.classes[label] for label in np.unique(data.train.labels)]
     if len(present) < 2:
         raise DatasetError(
