@@ -646,7 +646,10 @@ def put_idx(folder, form, splits=("train", "t10k"), count=30):
         (folder / form.format(split, "labels", 1)).write_bytes(idx((np.arange(count) % 3).astype(np.uint8)))
 
 
-@pytest.mark.parametrize("form", ["{}-{}.idx{}-ubyte", "{}-{}-idx{}-ubyte", "emnist-letters-{}-{}-idx{}-ubyte"])
+@pytest.mark.parametrize(
+    "form",
+    ["{}-{}.idx{}-ubyte", "{}-{}-idx{}-ubyte", "emnist-letters-{}-{}-idx{}-ubyte", "my-images-{}-{}-idx{}-ubyte"],
+)
 def test_idx_files_may_be_called_in_any_usual_way(tmp_path, form):
     put_idx(tmp_path, form)
     for source in (tmp_path, tmp_path / form.format("train", "images", 3), tmp_path / form.format("t10k", "labels", 1)):

@@ -30,7 +30,7 @@ def find_pairs(path: Path) -> dict[Part, tuple[Path, Path]]:
         part = PART_NAMES.get(name["split"].lower()) if name else None
         if name is None or part is None or (own and own["set"] != name["set"]):
             continue
-        stem = f"{images.name.partition('-images')[0]}-labels{name['mark']}1-ubyte"
+        stem = f"{images.name[: name.start('what')]}labels{name['mark']}1-ubyte"
         if there := [one for one in (folder / stem, folder / f"{stem}.gz") if one.is_file()]:
             found.setdefault(name["set"], {})[part] = (images, there[0])
     if len(found) > 1:
