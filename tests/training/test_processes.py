@@ -75,7 +75,7 @@ def test_two_processes_learn_what_one_does(stripes, tmp_path):
     assert min(found.values()) > 0.93
     assert abs(found[1] - found[2]) < 0.05
     assert sorted(path.name for path in (tmp_path / "2").iterdir()) == ["m.html", "m.md", "m.onnx"]
-    assert trained.model.provenance["command"].endswith("--devices 2 --no-refit")
+    assert trained.model.provenance["command"].endswith("devices=2, refit=False)")
 
 
 def test_dead_process_ends_the_training_with_an_error_and_its_checkpoint_goes_on(stripes, tmp_path):
