@@ -163,6 +163,46 @@ def test_memory_that_does_not_suffice_halves_what_is_computed_at_once_and_says_s
     assert torch.allclose(network.head.weight, free.head.weight, atol=1e-6)  # the same steps all the same
 
 
+class Frugal(Staged):
+    """A body for which memory never suffices above a number of images at a time."""
+
+    def __init__(self, most):
+        super().__init__([Phase(1, 1, ("head.",), features=True)])
+        self.most, self.sizes = most, []
+
+    def features(self, images):
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.sizes.append(len(images))
+        return super().features(images)
+
+
+def test_memory_that_does_not_suffice_for_features_halves_what_is_computed_at_once_and_says_so(stripes):
+    data, recipe = stripes(300), Recipe(epochs=1, batch=32)
+    network, free = Frugal(100), Frugal(1000)
+    _, notes = fitted(network, data, recipe)
+    fitted(free, data, recipe)
+    assert notes.facts == [
+        f"out of memory on the device: features are computed of {n} images at a time" for n in (125, 62)
+    ]
+    assert (network.sizes, free.sizes) == ([62, 62, 62, 62, 52], [250, 50])
+    assert torch.allclose(network.head.weight, free.head.weight, atol=1e-6)
+    with pytest.raises(torch.OutOfMemoryError):
+        fitted(Frugal(0), data, recipe)
+
+
+def test_stop_is_heard_while_features_are_computed_and_later_it_goes_on_as_if_there_had_been_none(stripes):
+    data, recipe, kept = stripes(600), Recipe(epochs=1, batch=60), []
+    network, whole = Staged(), Staged()
+    control = Control(keep=kept.append, every=0, stopped=lambda: network.shown >= 250)
+    done, notes = fitted(network, data, recipe, control=control)
+    assert (done, notes.steps, kept, network.shown) == (False, 0, [], 250)
+    fitted(whole, data, recipe)
+    again = Staged()
+    assert fitted(again, data, recipe)[0]
+    assert all((value == weights(again)[name]).all() for name, value in weights(whole).items())
+
+
 def test_memory_that_does_not_suffice_for_a_few_images_is_an_error(stripes):
     with pytest.raises(torch.OutOfMemoryError):
         fitted(Greedy(1), stripes(64), Recipe(epochs=1, batch=32))

@@ -37,11 +37,31 @@ class Batches:
 
 
 class Features(Batches):
-    """Takes batches of features that were computed once, float [n, ...], instead of the images."""
+    """Takes batches of features, float [n, ...], instead of the images, once all of them are computed."""
 
     def __init__(self, dataset: Dataset, device: torch.device, features: Callable[[Tensor], Tensor]) -> None:
-        """Compute the features of all images; they stay on the device."""
+        """Compute with `features`, which maps uint8 [n, height, width, channel]; the results stay on `device`."""
         super().__init__(dataset, device)
+        self._features = features
+        self._parts: list[Tensor] = []
+        self._done = 0
+        self.at_once = _BATCH
+
+    @property
+    def complete(self) -> bool:
+        """Whether all are computed."""
+        return self._done == len(self)
+
+    def compute(self) -> None:
+        """Compute those of the next `at_once` images.
+
+        Raises:
+            OutOfMemoryError: if these are too many for the device; with a smaller `at_once` it may be called again.
+        """
+        part = torch.arange(self._done, min(self._done + self.at_once, len(self)))
         with torch.no_grad():
-            parts = torch.split(torch.arange(len(dataset)), _BATCH)
-            self._there = torch.cat([features(self.take(part)[0]).float() for part in parts])
+            self._parts.append(self._features(self.take(part)[0]).float())
+        self._done += len(part)
+        if self.complete:
+            self._there = torch.cat(self._parts)
+            self._parts.clear()

@@ -60,16 +60,43 @@ class Fitting:
             self._load(start)
 
     @property
+    def alone(self) -> bool:
+        """Whether this is the only process of the fit."""
+        return self._fabric.world_size == 1
+
+    @property
     def epoch_is_over(self) -> bool:
         """Whether the last step was the last one of an epoch, or of a phase."""
         return self._shown > 0 and (self.schedule.step % self._per_epoch == 0 or self.schedule.finished)
 
+    @property
+    def prepared(self) -> bool:
+        """Whether the next step can be taken: the features are computed, where only the head learns."""
+        return not isinstance(self._shown_to, Features) or self._shown_to.complete
+
+    def prepare(self) -> str:
+        """Compute the features of some images; return what became of memory that did not suffice, or nothing."""
+        features = self._shown_to
+        if not isinstance(features, Features):
+            return ""
+        try:
+            features.compute()
+        except torch.OutOfMemoryError:
+            if features.at_once == 1:
+                raise
+            features.at_once //= 2
+            self._free()
+            return f"out of memory on the device: features are computed of {features.at_once} images at a time"
+        return ""
+
     def step(self, *, stop: bool = False) -> tuple[bool, str]:
-        """Show the next batch to the network, and let it learn.
+        """Show the next batch to the network, and let it learn; what it needs is prepared, if it is not yet.
 
         Returns:
             Whether the first process was told to stop, and what became of memory that did not suffice, or nothing.
         """
+        while not self.prepared:
+            self.prepare()
         began, fact = time.monotonic(), ""
         while (figures := self._try_step(stop=stop)) is None:
             self._parts *= 2
@@ -83,7 +110,7 @@ class Fitting:
         if self.schedule.phase != phase and not self.schedule.finished:
             self._enter_phase()
         self._seconds += time.monotonic() - began
-        return stop if self._fabric.world_size == 1 else bool(figures[2] > 0), fact
+        return stop if self.alone else bool(figures[2] > 0), fact
 
     def shorten(self, left: int) -> bool:
         """Take at most this many further steps; return whether that changes anything."""
@@ -158,9 +185,13 @@ class Fitting:
             self._optimizer.step()
             return self._gathered(figures, stop=stop)
         self._optimizer.zero_grad()
+        self._free()
+        return None
+
+    def _free(self) -> None:
+        """Give memory of the device back that is not used."""
         if self._fabric.device.type == "cuda":
             torch.cuda.empty_cache()
-        return None
 
     def _backward(self) -> Tensor:
         """Add up the gradients of this process's share of a batch; return the sums of losses and right answers."""
@@ -183,7 +214,7 @@ class Fitting:
 
     def _gathered(self, figures: Tensor, *, stop: bool) -> Tensor:
         """Return loss, right answers and wishes to stop, over all processes."""
-        if self._fabric.world_size == 1:
+        if self.alone:
             return figures
         wish = torch.tensor([float(stop)], device=figures.device)
         total: Tensor = self._fabric.all_reduce(torch.cat([figures, wish]), reduce_op="sum")  # type: ignore[assignment]
@@ -208,7 +239,8 @@ class Fitting:
         self._phase = self._phases[self.schedule.phase]
         for name, parameter in self._network.named_parameters():
             parameter.requires_grad_(name in self._learnable and name.startswith(self._phase.learns))
-        learner, self._shown_to = self._network, self._images
+        learner: nn.Module = self._network
+        self._shown_to = self._images
         if self._phase.features:
             self._network.eval()
             self._shown_to = Features(self._dataset, self._fabric.device, self._network.features)  # type: ignore[arg-type]

@@ -46,7 +46,7 @@ class Control:
         keep: is called with the state every so often, and when the fit is stopped.
         every: the seconds after which the state is kept again; it also is at the end of each epoch, unless that was
             done within the last second.
-        stopped: is asked before each step whether it is to be the last one.
+        stopped: is asked before each step whether it is to be the last one, and while features are computed for it.
         deadline: when the fit must be over, by `time.monotonic`; where it would not be, later steps are left out, and
             the learning rate falls to 0 all the same.
     """
@@ -99,6 +99,8 @@ def _go_on(fitting: Fitting, control: Control, observer: Observer, validation: D
     """Take the steps that remain; return whether all were taken."""
     pace, kept = _Pace(control.deadline), time.monotonic()
     while not fitting.schedule.finished:
+        if not _prepared(fitting, control, observer):
+            break
         stopped, fact = fitting.step(stop=control.stopped())
         if fact:
             observer.say(fact)
@@ -122,6 +124,16 @@ def _go_on(fitting: Fitting, control: Control, observer: Observer, validation: D
         if stopped:
             break
     return fitting.schedule.finished
+
+
+def _prepared(fitting: Fitting, control: Control, observer: Observer) -> bool:
+    """Compute what the next step needs; return False if that is stopped."""
+    while not fitting.prepared:
+        if fact := fitting.prepare():
+            observer.say(fact)
+        if fitting.alone and control.stopped():  # several processes stop together, at a step
+            return False
+    return True
 
 
 class _Pace:
