@@ -68,10 +68,9 @@ def _held_out(found: TrainingData, seed: int, *, keep_leaks: bool) -> TrainingDa
     Raises:
         DatasetError: if nothing can be held out.
     """
-    order, held, _ = Holdout(VALIDATION, seed).choose(found.train.labels)
+    whole, held, _ = Holdout(VALIDATION, seed).put_last(found.train, Decoding.memory)
     if not held:
         raise DatasetError("every class has a single image, so none can be held out: add images")
-    whole = found.train.subset(order, memory=Decoding.memory)
     border = len(whole) - held
     marks = digests(whole.images)
     train, validation = (Split(whole.subset(part), marks[part]) for part in (slice(border), slice(border, None)))

@@ -97,9 +97,9 @@ def provenance(
     else:
         chosen |= {"columns": columns} if columns != Columns() else {}
         chosen |= {"checks": checks} if checks != Checks() else {}
-        made = _call(repr(data) if typed else data if data.isidentifier() else "data", output, chosen)
-        if "own" in plan.network:
-            made = f"{made.removesuffix(')')}, network={plan.network['own']})"
+        made = _call(
+            repr(data) if typed else data if data.isidentifier() else "data", output, chosen, plan.network.get("own")
+        )
     settings = {
         key: value for key, value in plan.to_json().items() if key not in {"input", "classes", "phases", "options"}
     }
@@ -119,9 +119,10 @@ def _command(data: str, output: Path, chosen: Mapping[str, object]) -> list[str]
     return words
 
 
-def _call(data: str, output: Path, chosen: Mapping[str, object]) -> str:
-    """Return the call in Python that makes a model again; `data` is an expression."""
+def _call(data: str, output: Path, chosen: Mapping[str, object], own: object) -> str:
+    """Return the call in Python that makes a model again; `data` is an expression, `own` the user's network, if any."""
     words = [data, f"Path({output.name!r})", *(f"{option}={value!r}" for option, value in chosen.items())]
+    words += [f"network={own}"] if own else []
     return f"visionbus.training.train({', '.join(words)})".replace("PosixPath(", "Path(").replace(
         "WindowsPath(", "Path("
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from visionbus.vision.datasets.dataset import stratified
+from visionbus.vision.datasets.dataset import Dataset, stratified
 from visionbus.vision.datasets.listing import Part
 
 
@@ -41,3 +41,14 @@ class Holdout:
             f"no validation split is given: {self.fraction:g} of each class is held out of training (seed {self.seed})"
         )
         return np.concatenate([np.flatnonzero(~chosen), np.flatnonzero(chosen)]), held, [said] if held else []
+
+    def put_last(self, dataset: Dataset, memory: int) -> tuple[Dataset, int, list[str]]:
+        """Return the images with those that are held out behind the others, how many these are, and notes.
+
+        More than `memory` bytes of images are memory-mapped from a temporary file.
+
+        Raises:
+            DatasetError: if there is no room for it.
+        """
+        order, held, said = self.choose(dataset.labels)
+        return dataset.subset(order, memory=memory) if held else dataset, held, said

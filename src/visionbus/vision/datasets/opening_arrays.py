@@ -100,10 +100,9 @@ def _with_validation(
     train = parts["train"]
     if not holdout.wanted(parts):
         return parts, joined(train, parts["validation"], memory) if "validation" in parts else train, []
-    order, held, said = holdout.choose(train.labels)
+    whole, held, said = holdout.put_last(train, memory)
     if not held:
         return parts, train, said
-    whole = train.subset(order, memory=memory)
     border = len(train) - held
     made: dict[Part, Dataset] = {"train": whole.subset(slice(border)), "validation": whole.subset(slice(border, None))}
     return {**parts, **made}, whole, said
