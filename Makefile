@@ -15,7 +15,7 @@ help:
 	@echo "make train        a model of your own: make train DATA=~/photos [OUT=model.onnx]"
 	@echo "make serve        the system with it: make serve MODEL=model.onnx IMAGES=~/more-photos"
 	@echo "make test         the whole test suite"
-	@echo "make check        format, lint, types, import contracts, spelling, quick tests: under a minute"
+	@echo "make check        format, lint, types, import contracts, spelling, quick tests: two minutes"
 	@echo "make bench        the benchmarks, one after another"
 	@echo "make bench-training ROW=a  training against our peers' examples: docs/benchmarks-training.md"
 	@echo "make constraints  renew the pinned versions in constraints.txt"
@@ -42,7 +42,7 @@ test:
 	@$(PY) -m pytest -raR -n 3 --rerun-show-tracebacks $(ARGS)  # they wait for brokers more than they compute
 
 check: lint
-	@$(PY) -m pytest -ra -q -m "not slow"
+	@$(PY) -m pytest -ra -q -n 2 -m "not slow"
 
 lint:
 	@$(INSTALL) test

@@ -10,7 +10,8 @@ and ends when all pixels are in one array (Pillow), or in the cache and mapped (
 resident set, that of worker processes added. The disk's cache is warm.
 
 Usage: python benchmarks/decoding.py [--photos N] [--size WIDTHxHEIGHT] [--runs N]
-       python benchmarks/decoding.py --folder 100000   opens a folder of that many through `open_data`, twice
+       python benchmarks/decoding.py --folder 100000   opens a folder of that many through `open_data`, twice;
+           with --train SECONDS, a backbone then learns them from the cache, within so many seconds
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ from visionbus.vision.datasets.decoding import decode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from visionbus.vision.datasets import TrainingData
+
 SIDE = 224
+BACKBONE = "tf_efficientnet_lite0"
 CORES = len(os.sched_getaffinity(0))
 PACKAGE = "lomiri-wallpapers-16.04"
 NAMES = (
@@ -182,14 +186,14 @@ def cut_photos(folder: Path, count: int, size: tuple[int, int]) -> None:
         source.crop((left, top, left + size[0], top + size[1])).save(path, quality=90)
 
 
-def open_folder(folder: Path, count: int) -> None:
-    """Open a folder twice, decoding all of it and then from the cache, each in a new process."""
+def open_folder(folder: Path, count: int, budget: float | None) -> None:
+    """Open a folder twice, decoding all of it and then from the cache, and train on it, each in a new process."""
     cut_photos(folder, count, SMALL)
     print(f"{count} photos of {SMALL[0]}x{SMALL[1]} in two classes, fitted to {SIDE}x{SIDE}, {CORES} cores\n")
     print("| | training + validation | seconds | MiB, resident | of it not the mapped file | cache, GiB |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as cache:
-        for what in ("decoded", "from the cache"):
+        for what in ("decoded", "from the cache", *([f"trained, {budget:g} s"] if budget else [])):
             command = [sys.executable, __file__, "--opened", what, str(folder), cache]
             subprocess.run(command, check=True)
 
@@ -198,11 +202,22 @@ def opened(what: str, folder: Path, cache: Path) -> None:
     """Open a folder in this process, and print a row of the table."""
     began = time.perf_counter()
     data = open_data(folder, Input(SIDE, SIDE), decoding=Decoding(cache=cache, progress=printing()))
+    if what.startswith("trained"):
+        learn(data, cache, float(what.split()[1]))
     seconds = time.perf_counter() - began
     own = int(Path("/proc/self/status").read_text().partition("RssAnon:")[2].split()[0]) // 1024
     kept = sum(path.stat().st_size for path in cache.rglob("*.pixels")) / 2**30
     images = f"{len(data.train)} + {len(data.validation or ())}"
     print(f"| {what} | {images} | {seconds:.1f} | {peak()} | {own} | {kept:.1f} |", flush=True)
+
+
+def learn(data: TrainingData, folder: Path, budget: float) -> None:
+    """Train a backbone within a time budget, and tell of it on stderr."""
+    from rich.console import Console  # noqa: PLC0415 (what opens data alone needs no torch)
+
+    from visionbus.training import train  # noqa: PLC0415 (the same)
+
+    train(data, folder / "model.onnx", backbone=BACKBONE, time_budget=budget, console=Console(stderr=True))
 
 
 def main() -> None:
@@ -211,6 +226,7 @@ def main() -> None:
     parser.add_argument("--size", action="append", help="by default 4000x3000, and ten times as many of 500x375")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--folder", type=int, metavar="N", help="open a folder of N photos of 256x192")
+    parser.add_argument("--train", type=float, metavar="SECONDS", help="and learn them, within a time budget")
     parser.add_argument("--way", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--opened", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -221,7 +237,7 @@ def main() -> None:
     else:
         with tempfile.TemporaryDirectory() as temporary:
             if options.folder:
-                open_folder(Path(temporary), options.folder)
+                open_folder(Path(temporary), options.folder, options.train)
             else:
                 compare_sizes(Path(temporary), options)
 

@@ -1,4 +1,4 @@
-"""The docs' sessions at a terminal (```console) run, command by command, and print what the page shows.
+"""The docs' sessions at a terminal (```console) run, command by command, and print what the page shows; so does `make`.
 
 What is measured may differ, counts may not. A line of `...` stands for any lines, and trainings are shorter than what
 the page shows.
@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 from contextlib import suppress
@@ -26,7 +27,7 @@ PAGES = [page for page in sorted(ROOT.glob("docs/**/*.md")) if SESSION.search(pa
 SIDES = {"circles": 0, "squares": 4, "triangles": 3}  # of the shapes in the pictures, by class
 KAFKA = "kafka://127.0.0.1:9092"  # in the pages: another one here
 SHORTER = re.compile(r"^visionbus train .*")
-TOO_SHORT = "note: the backbone was better before it was fine-tuned"  # true of one epoch, not of the page's many
+TOO_SHORT = "fine-tuning made it worse"  # in one epoch, not in the page's many
 STORED = re.compile(r"stored \d+")  # `visionbus results` says it each second, too: the last one counts
 MEASURED = re.compile(
     r"\d+ \+ [\d.]+(?= epochs)|\d+\.[\d.]+|\d+(?= (?:steps|epochs|images/s|s)\b)"
@@ -68,7 +69,8 @@ def picture(random, sides):
 def photos(tmp_path):
     """Write what the pages' reader has: a folder with a folder per class, with some dirt in it, and more photos.
 
-    Besides, in `split` some of them in splits, and in `labels.csv` all of them as a table, with dirt in both.
+    Besides, in `split` some of them in splits, and in `labels.csv` all of them as a table, with dirt in both; small
+    ones in `shapes.npz`, and grey in `idx`.
     """
     random = np.random.default_rng(0)
     for name, sides in SIDES.items():
@@ -83,7 +85,23 @@ def photos(tmp_path):
     rows = [f"{name}/{number:03}.jpg,{name}" for name in SIDES for number in range(40)]
     rows += ["squares/gone.jpg,squares", "circles/broken.jpg,circles", "circles/001.jpg,"]
     (tmp_path / "labels.csv").write_text("\n".join(["file,species", *rows, ""]), encoding="utf-8")
+    write_arrays(tmp_path)
     return tmp_path
+
+
+def write_arrays(folder):
+    """Write all photos, small, as an archive, and, in grey, as IDX files: three quarters of each class to be learnt."""
+    names = [(name, number) for name in SIDES for number in range(40)]
+    files = [folder / "photos" / name / f"{number:03}.jpg" for name, number in names]
+    images = np.stack([np.asarray(Image.open(file).resize((32, 32))) for file in files])
+    np.savez(folder / "shapes.npz", images=images, labels=[name for name, _ in names])
+    learnt = np.array([number < 30 for _, number in names])
+    grey, labels = images.mean(axis=3).astype(np.uint8), np.repeat(np.arange(len(SIDES), dtype=np.uint8), 40)
+    (folder / "idx").mkdir()
+    for part, chosen in (("train", learnt), ("t10k", ~learnt)):
+        for what, array in (("images", grey[chosen]), ("labels", labels[chosen])):
+            header = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+            (folder / "idx" / f"{part}-{what}-idx{array.ndim}-ubyte").write_bytes(header + array.tobytes())
 
 
 def split_some(photos, split):
@@ -147,21 +165,70 @@ def descendants(session):
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 60)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_sessions_of_the_page_print_what_it_shows(page, photos, kafka):
+def test_sessions_of_the_page_print_what_it_shows(page, photos, request):
     pytest.importorskip("torch")
     found = steps(page)
-    commands = [command.replace(KAFKA, kafka.url) for command, _ in found]
+    kafka = request.getfixturevalue("kafka").url if any(KAFKA in command for command, _ in found) else KAFKA
+    commands = [command.replace(KAFKA, kafka) for command, _ in found]
     outcomes = run([SHORTER.sub(r"\g<0> --epochs 1 --precision fp32", command) for command in commands], photos)
     if os.environ.get("VISIONBUS_SHOW_SESSIONS"):
         for (command, _), (_, printed) in zip(found, outcomes, strict=False):
             sys.__stdout__.write("\n".join([f"$ {command}", *printed, ""]))
     for (command, shown), (status, printed) in zip(found, outcomes, strict=False):
-        there = [line.replace(kafka.url, KAFKA) for line in printed if not line.startswith(TOO_SHORT)]
+        there = [line.replace(kafka, KAFKA) for line in printed if not line.startswith(TOO_SHORT)]
         pairs = pairwise([*there, ""])
         there = [line for line, after in pairs if not (STORED.fullmatch(line) and STORED.fullmatch(after))]
         assert status == 0, (command, there)
         assert matches(shown, there), (command, shown, there)
     assert len(outcomes) == len(found), f"not ended in {SECONDS} s: {found[len(outcomes)][0]}"
+
+
+def clone(folder):
+    """Copy what a clone of this repository would have."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    if listed.returncode:
+        pytest.skip("this is no clone, so what a clone would have is NOT tried")
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():  # or it was removed since the last commit
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(SECONDS + 60)
+def test_lines_without_output_make_a_model_in_a_bare_clone_serve_it_and_install_what_the_rest_wants(photos):
+    """All is installed as for a newcomer, but for torch: that which is here is used, as the page says."""
+    pytest.importorskip("torch")
+    clone(folder := photos / "clone")
+    page = (ROOT / "docs" / "train-your-own.md").read_text(encoding="utf-8")
+    fences = re.findall(r"^```(\w*)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (make, serve), install = (block.splitlines() for kind, block in fences if not kind)
+    script = "\n".join(["set -e", f"{make} ARGS='--epochs 1 --precision fp32'", serve, *install])
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PYTHON"))
+    }
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script.replace("~", str(photos)) + "\nvisionbus --version; python -c 'import confluent_kafka'"],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert any(re.fullmatch(r"the torch \S+ in \S+ is used", line) for line in lines)
+    assert "next: make serve MODEL=shapes.onnx IMAGES=/folder/of/more/images" in lines
+    assert any(line.startswith("sent 15 stored 15 lost 0 duplicates 0 wrong 0") for line in lines)
+    assert (folder / "shapes.html").exists()
 
 
 def test_lines_match_whatever_is_measured_and_where_they_are_left_out():

@@ -44,6 +44,9 @@ def silent():
     """Return an observer that hears of the progress of a fit, and says nothing."""
 
     class Silent:
+        def features(self, done, of):
+            pass
+
         def step(self):
             pass
 

@@ -19,7 +19,10 @@ pytestmark = pytest.mark.slow  # torch takes seconds to import
 
 class Notes:
     def __init__(self):
-        self.steps, self.epochs, self.facts = 0, [], []
+        self.steps, self.epochs, self.facts, self.computed = 0, [], [], []
+
+    def features(self, done, of):
+        self.computed.append((done, of))
 
     def step(self):
         self.steps += 1
@@ -104,6 +107,85 @@ def test_features_are_computed_once_and_the_body_stays_while_the_head_learns(str
     assert [name for name in before if (before[name] != after[name]).any()] == ["head.weight", "head.bias"]
     assert [epoch.number for epoch in notes.epochs] == [1, 2, 3, 4, 5]
     assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_features_are_computed_of_no_more_images_than_are_shown(stripes):
+    data = stripes(600)
+    whole, part = Staged(), Staged()
+    fitted(whole, data, Recipe(epochs=1, batch=60))
+    _, notes = fitted(part, data, Recipe(epochs=0.5, batch=60))
+    assert (whole.shown, part.shown) == (600 + 600, 300 + 300)  # each then learns all it is shown
+    assert notes.computed == [(250, 300), (300, 300)]
+    assert [epoch.images for epoch in notes.epochs] == [300, 300]
+
+
+def test_features_of_images_held_out_are_computed_once_too(stripes):
+    network = Staged([Phase(5, 1, ("head.",), features=True)])
+    _, notes = fitted(network, stripes(60), Recipe(epochs=1, batch=20), validation=stripes(40, seed=1))
+    assert network.shown == 40 + 60
+    assert notes.computed == [(40, 100), (100, 100)]
+    held_out = stripes(40, seed=1)
+    right = (network(torch.from_numpy(held_out.images)).argmax(1).numpy() == held_out.labels).mean()
+    assert notes.epochs[-1].validation_accuracy == pytest.approx(right)
+
+
+def test_time_that_is_over_leaves_features_out_and_steps_with_them(stripes):
+    class Slow(Staged):
+        def features(self, images):
+            time.sleep(len(images) / 1000)
+            return super().features(images)
+
+    network, data = Slow(), stripes(2000)
+    control = Control(deadline=time.monotonic() + 0.6)  # of two seconds that all features take
+    done, notes = fitted(network, data, Recipe(epochs=2, batch=50), validation=stripes(100), control=control)
+    assert done
+    assert notes.facts[0] == "the time was over before all features were computed: the others are not learnt"
+    computed = notes.computed[-1][0] - 100
+    assert computed in range(250, 1500, 250)
+    assert 0 < notes.epochs[0].images <= computed
+    assert notes.steps < 80
+
+
+def harmful():
+    """Return a network whose fine-tuning, at such a rate, spoils what its head has learnt in 80 steps."""
+    return Staged([Phase(4, 1, ("head.",), features=True), Phase(0.5, 300)])
+
+
+def test_fine_tuning_that_did_harm_is_undone(stripes):
+    data, held_out, recipe = stripes(200), stripes(100, seed=1), Recipe(epochs=2, batch=20)
+    network, before = harmful(), weights(Staged())
+    _, notes = fitted(network, data, recipe, validation=held_out)
+    head, last = notes.epochs[7], notes.epochs[-1]
+    assert last.validation_accuracy < head.validation_accuracy
+    told = f"{head.validation_accuracy:.4f} to {last.validation_accuracy:.4f}"
+    assert notes.facts == [
+        f"fine-tuning made it worse on the images held out, {told}: the body stays as it was; more epochs may help"
+    ]
+    after = weights(network)
+    assert {name for name in before if (before[name] != after[name]).any()} == {"head.weight", "head.bias"}
+    right = (network.eval()(torch.from_numpy(held_out.images)).argmax(1).numpy() == held_out.labels).mean()
+    assert right == pytest.approx(head.validation_accuracy)
+
+
+def test_fine_tuning_that_did_harm_is_kept_where_nothing_says_so(stripes):
+    network, before = harmful(), weights(Staged())
+    _, notes = fitted(network, stripes(200), Recipe(epochs=2, batch=20))
+    assert notes.facts == []
+    assert (weights(network)["body.0.weight"] != before["body.0.weight"]).any()
+
+
+@pytest.mark.parametrize("stop", [3, 80, 81, 88, 90])
+def test_fine_tuning_that_did_harm_is_undone_in_a_fit_that_goes_on_too(stripes, stop):
+    data, held_out, recipe = stripes(200), stripes(100, seed=1), Recipe(epochs=2, batch=20)
+    whole, network, again, kept = harmful(), harmful(), harmful(), []
+    fitted(whole, data, recipe, validation=held_out)
+    control = Control(keep=kept.append, stopped=lambda: len(kept) >= stop - 1, every=0)
+    fitted(network, data, recipe, validation=held_out, control=control)
+    assert len(kept) == stop
+    done, notes = fitted(again, data, recipe, validation=held_out, control=Control(start=kept[-1]))
+    assert done
+    assert notes.facts[-1].startswith("fine-tuning made it worse")
+    assert all((value == weights(again)[name]).all() for name, value in weights(whole).items())
 
 
 def test_time_left_is_told_from_the_first_epoch_that_all_others_are_like(stripes):

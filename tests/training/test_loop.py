@@ -24,6 +24,9 @@ class Notes:
     def __init__(self):
         self.steps, self.epochs, self.facts = 0, [], []
 
+    def features(self, done, of):
+        pass
+
     def step(self):
         self.steps += 1
 

@@ -415,6 +415,45 @@ def test_time_budget_covers_everything(tmp_path, stripes, monkeypatch):
     assert not (tmp_path / "m.checkpoint").exists()
 
 
+class Brittle(torch.nn.Module):
+    """A body and a head, fitted one after the other, of which the body is spoilt by being fitted."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = torch.nn.Sequential(torch.nn.Linear(144, 32), torch.nn.BatchNorm1d(32), torch.nn.ReLU())
+        self.head = torch.nn.Linear(32, 2)
+
+    def features(self, images):
+        return self.body(images.float().flatten(1) / 255)
+
+    def forward(self, images):
+        return self.head(self.features(images))
+
+    def phases(self):
+        return [Phase(1, 1, ("head.",), features=True), Phase(0.25, 4000)]
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_fine_tuning_that_did_harm_to_what_decides_is_left_out_of_the_model(stripes, tmp_path, refit):
+    fresh, said, data = Brittle(), io.StringIO(), stripes(400)
+    trained = train(
+        data, tmp_path / "m.onnx", network=fresh, epochs=8, precision="fp32", refit=refit, console=Console(file=said)
+    )
+    assert said.getvalue().count("fine-tuning made it worse on the images held out") == 1
+    tuned = [epoch.fit for epoch in trained.history if not epoch.features]
+    assert tuned == ["decide"] * 2
+    head = [epoch for epoch in trained.history if epoch.fit == "decide" and epoch.features][-1]
+    assert trained.validation.accuracy == pytest.approx(head.validation_accuracy)
+    assert trained.history[-1].fit == ("final" if refit else "decide")
+    assert trained.model.figures["fine_tuning"].startswith("left out")
+    with torch.no_grad():
+        features = fresh.eval().features(torch.from_numpy(data.images)).numpy()
+    logits, given = logits_of(trained.model, data), np.column_stack([features, np.ones(len(data))])
+    left = logits - given @ np.linalg.lstsq(given, logits, rcond=None)[0]
+    assert np.abs(left).max() < 1e-3 * np.abs(logits).max()  # a head on the body as it was
+
+
 def test_budget_that_suffices_for_nothing_still_gives_a_model(tmp_path, stripes):
     trained = train(stripes(300), tmp_path / "m.onnx", time_budget=0.01, precision="fp32")
     assert [epoch.of for epoch in trained.history] == [1, 1]

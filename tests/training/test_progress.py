@@ -55,6 +55,27 @@ def test_terminal_gets_a_bar_of_steps(on_terminal, said):
     assert "40%" in said.getvalue()
 
 
+def test_terminal_gets_a_bar_of_images_whose_features_are_computed_and_then_of_steps(on_terminal, said):
+    with on_terminal:
+        on_terminal.stage("decide, seed 0, 500 images", 20, later=3.0)
+        on_terminal.features(375, 500)
+        assert on_terminal._bar.tasks[0].description == "decide, seed 0, 500 images: features"
+        assert on_terminal._bar.tasks[0].percentage == 75
+        on_terminal.step()
+        assert on_terminal._bar.tasks[0].description == "decide, seed 0, 500 images"
+        assert on_terminal._bar.tasks[0].percentage == 5
+
+
+def test_without_a_terminal_features_are_told_now_and_then(progress, said, monkeypatch):
+    seconds = iter([0.0, 1.0, 31.0, 31.0, 40.0, 62.0, 62.0])
+    monkeypatch.setattr("visionbus.training.progress.time.monotonic", lambda: next(seconds))
+    progress.stage("decide, seed 0, 500 images", 20, later=3.0)
+    for done in (100, 200, 300, 400):
+        progress.features(done, 500)
+    lines = said.getvalue().splitlines()
+    assert lines[1:] == [f"decide, seed 0, 500 images: features of {done} of 500 images" for done in (200, 400)]
+
+
 def test_without_a_terminal_there_is_no_bar(progress, said):
     with progress, progress.decoding() as advance:
         advance(3, 10)

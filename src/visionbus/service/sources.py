@@ -11,6 +11,7 @@ from PIL import Image
 
 from visionbus.vision import DatasetError
 from visionbus.vision.datasets import fashion_mnist, idx
+from visionbus.vision.datasets.paths import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 FASHION_MNIST = "fashion-mnist"  # its test set; a file or folder of this name goes first
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _IDX = ("-ubyte", "-ubyte.gz", ".idx", ".idx.gz")
-_DATA = (".csv", ".tsv", ".parquet", ".npz")
+_DATA = (*TABLES, ".npz")
 
 Encoding = Literal["raw", "png"]
 

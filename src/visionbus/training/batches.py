@@ -37,20 +37,42 @@ class Batches:
 
 
 class Features(Batches):
-    """Takes batches of features, float [n, ...], instead of the images, once all of them are computed."""
+    """Takes batches of features, float [n, ...], instead of the images, once those that are wanted are computed.
 
-    def __init__(self, dataset: Dataset, device: torch.device, features: Callable[[Tensor], Tensor]) -> None:
-        """Compute with `features`, which maps uint8 [n, height, width, channel]; the results stay on `device`."""
+    Attributes:
+        done: of how many images they are computed.
+        at_once: of how many images they are computed at a time.
+    """
+
+    def __init__(
+        self, dataset: Dataset, device: torch.device, features: Callable[[Tensor], Tensor], wanted: Tensor | None = None
+    ) -> None:
+        """Compute with `features`, which maps uint8 [n, height, width, channel]; the results stay on `device`.
+
+        Those of the images at `wanted`, int64 [n], are computed in this order; by default, of all images.
+        """
         super().__init__(dataset, device)
         self._features = features
+        self._wanted = torch.arange(len(dataset)) if wanted is None else wanted
+        self._row = torch.empty(len(dataset), dtype=torch.int64)  # of each image that is wanted, in what is computed
+        self._row[self._wanted] = torch.arange(len(self._wanted))
         self._parts: list[Tensor] = []
-        self._done = 0
+        self.done = 0
         self.at_once = _BATCH
 
     @property
+    def wanted(self) -> int:
+        """Of how many images they are wanted."""
+        return len(self._wanted)
+
+    @property
     def complete(self) -> bool:
-        """Whether all are computed."""
-        return self._done == len(self)
+        """Whether all that are wanted are computed."""
+        return self.done == self.wanted
+
+    def want(self, count: int) -> None:
+        """Want those of the first images only, but no fewer than are computed."""
+        self._wanted = self._wanted[: max(count, self.done)]
 
     def compute(self) -> None:
         """Compute those of the next `at_once` images.
@@ -58,10 +80,14 @@ class Features(Batches):
         Raises:
             OutOfMemoryError: if these are too many for the device; with a smaller `at_once` it may be called again.
         """
-        part = torch.arange(self._done, min(self._done + self.at_once, len(self)))
+        part = self._wanted[self.done : self.done + self.at_once]
         with torch.no_grad():
-            self._parts.append(self._features(self.take(part)[0]).float())
-        self._done += len(part)
-        if self.complete:
-            self._there = torch.cat(self._parts)
-            self._parts.clear()
+            self._parts.append(self._features(super().take(part)[0]).float())
+        self.done += len(part)
+
+    def take(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features of the images at `chosen`, int64 [n] on the CPU, and their labels, both on the device."""
+        self._there = None  # the images, which are not wanted any more
+        if len(self._parts) > 1:
+            self._parts = [torch.cat(self._parts)]
+        return self._parts[0][self._row[chosen].to(self._device)], self._labels[chosen.to(self._device)]

@@ -1,18 +1,19 @@
 """A fit in progress: it takes one step after the other, and its state can be kept and loaded."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
+from typing import Any, Self
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from visionbus.training.batches import Batches, Features
-from visionbus.training.history import Epoch
+from visionbus.training.history import Epoch, did_harm
 from visionbus.training.optimizer import optimizer_for, set_rate
-from visionbus.training.recipe import Recipe, phases_of
+from visionbus.training.recipe import Phase, Recipe, phases_of
 from visionbus.training.schedule import Schedule
 from visionbus.training.seeds import derived
 from visionbus.vision import Dataset
@@ -20,6 +21,21 @@ from visionbus.vision import Dataset
 State = dict[str, Any]  # what torch.load(weights_only=True) loads: numbers, texts, tensors, lists and dicts of these
 
 _MEASURED = 250  # images of a validation that are classified at a time
+
+
+@dataclass(frozen=True)
+class _Untuned:
+    """A network before its fine-tuning: its head, and the figures of then. The body is as at first."""
+
+    head: State
+    epoch: Epoch
+
+    def state(self) -> State:
+        return {"head": self.head, "epoch": self.epoch.to_json()}
+
+    @classmethod
+    def of(cls, state: State) -> Self:
+        return cls(state["head"], Epoch.from_json(state["epoch"]))
 
 
 class Fitting:
@@ -36,15 +52,17 @@ class Fitting:
         *,
         fabric: Fabric,
         seed: int,
+        validation: Dataset | None = None,
+        phases: Sequence[Phase] | None = None,
         start: State | None = None,
     ) -> None:
-        """Begin, or go on where the state `start` was kept."""
+        """Begin with a fresh network, or go on where the state `start` was kept; see `fit` for the others."""
         self._network = network
         self._dataset = dataset
         self._recipe = recipe
         self._fabric = fabric
         self._seed = seed
-        self._phases = phases_of(network)
+        self._phases = phases_of(network) if phases is None else tuple(phases)
         self._learnable = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
         self._per_epoch = recipe.steps_per_epoch(len(dataset))
         self.schedule = Schedule.of(recipe.phase_steps(self._phases, len(dataset)))
@@ -52,6 +70,11 @@ class Fitting:
         self._order: tuple[tuple[int, int], tuple[Tensor, ...]] = ((-1, -1), ())
         fabric.to_device(network)
         self._images = Batches(dataset, fabric.device)
+        self._validation = validation if fabric.global_rank == 0 else None
+        self._held = Batches(self._validation, fabric.device) if self._validation else None
+        self._fresh = _copy(network.state_dict()) if self._held and self._phases[0].features else None
+        self._untuned: _Untuned | None = None
+        self._last: Epoch | None = None
         self._weights = torch.tensor(recipe.weights, device=fabric.device) if recipe.weights else None
         self._begin_epoch()
         if start is None:
@@ -72,13 +95,16 @@ class Fitting:
     @property
     def prepared(self) -> bool:
         """Whether the next step can be taken: the features are computed, where only the head learns."""
-        return not isinstance(self._shown_to, Features) or self._shown_to.complete
+        return all(features.complete for features in self._features)
+
+    @property
+    def features(self) -> tuple[int, int]:
+        """Of how many images the features are computed, and of how many they are wanted."""
+        return sum(one.done for one in self._features), sum(one.wanted for one in self._features)
 
     def prepare(self) -> str:
         """Compute the features of some images; return what became of memory that did not suffice, or nothing."""
-        features = self._shown_to
-        if not isinstance(features, Features):
-            return ""
+        features = next(one for one in self._features if not one.complete)
         try:
             features.compute()
         except torch.OutOfMemoryError:
@@ -88,6 +114,13 @@ class Fitting:
             self._free()
             return f"out of memory on the device: features are computed of {features.at_once} images at a time"
         return ""
+
+    def make_do(self) -> None:
+        """Show no more images than those whose features are computed, but one batch at least, in fewer steps."""
+        sizes = [len(batch) for batch in self._batches(0)]
+        ready = sum(shown <= self._features[-1].done for shown in accumulate(sizes))
+        self.shorten(max(ready, 1))
+        self._features[-1].want(sum(sizes[: self.schedule.limits[self.schedule.phase]]))
 
     def step(self, *, stop: bool = False) -> tuple[bool, str]:
         """Show the next batch to the network, and let it learn; what it needs is prepared, if it is not yet.
@@ -105,7 +138,7 @@ class Fitting:
         self._sums += figures[:2]
         self._shown += len(self._chosen())
         phase = self.schedule.phase
-        self._place = (*self.schedule.epoch(self._per_epoch)[:2], self._phase.features)
+        self._place = (*self.schedule.epoch(self._per_epoch), self._phase.features)
         self.schedule = self.schedule.advanced()
         if self.schedule.phase != phase and not self.schedule.finished:
             self._enter_phase()
@@ -124,14 +157,17 @@ class Fitting:
         """Return the first process's number to all of them, which must call this together."""
         return self._fabric.broadcast(number) if self._fabric.world_size > 1 else number
 
-    def end_epoch(self, validation: Dataset | None = None) -> Epoch:
-        """Return the figures of the epoch, measured on `validation`, too; the next one begins."""
+    def end_epoch(self) -> Epoch:
+        """Return the figures of the epoch, also those on the images held out; the next one begins."""
         number, of, features = self._place
         loss, right = (self._sums / self._shown).tolist()
         epoch = Epoch(number, of, self._shown, loss, right, self._seconds, features=features)
-        if validation is not None and self._fabric.global_rank == 0:
-            loss, right = self._measure(validation)
+        if self._held:
+            loss, right = self._measure(self._held)
             epoch = replace(epoch, validation_loss=loss, validation_accuracy=right)
+            if features and self._fresh:
+                self._untuned = _Untuned(_copy(self._network.head.state_dict()), epoch)  # type: ignore[union-attr]
+        self._last = epoch
         self._begin_epoch()
         return epoch
 
@@ -143,6 +179,8 @@ class Fitting:
             "schedule": asdict(self.schedule),
             "epoch": {"sums": self._sums.tolist(), "shown": self._shown, "seconds": self._seconds},
             "parts": self._parts,
+            "untuned": self._untuned and self._untuned.state(),
+            "last": self._last and self._last.to_json(),
         }
 
     def go_to(self, schedule: Schedule) -> None:
@@ -151,11 +189,23 @@ class Fitting:
         if not schedule.finished:
             self._enter_phase()
 
-    def end(self) -> None:
-        """Leave the network as it was found, but for what it learnt."""
+    def end(self) -> str:
+        """Leave the network as it was found, but for what it learnt; return what became of that, or nothing.
+
+        Of a fit that is finished, fine-tuning that did harm is undone.
+        """
         for name, parameter in self._network.named_parameters():
             parameter.requires_grad_(name in self._learnable)
         self._network.eval()
+        before, after = self._untuned, self._last
+        if not (before and after and self._fresh and self.schedule.finished and did_harm(before.epoch, after)):
+            return ""
+        self._network.load_state_dict(self._fresh)
+        self._network.head.load_state_dict(before.head)  # type: ignore[union-attr]
+        return (
+            f"fine-tuning made it worse on the images held out, {before.epoch.validation_accuracy:.4f} to "
+            f"{after.validation_accuracy:.4f}: the body stays as it was; more epochs may help"
+        )
 
     def _load(self, state: State) -> None:
         """Go on where the state was kept."""
@@ -164,6 +214,8 @@ class Fitting:
         self._sums = torch.tensor(epoch["sums"], device=self._fabric.device)
         self._shown, self._seconds = epoch["shown"], epoch["seconds"]
         self._parts = state["parts"]
+        self._untuned = _Untuned.of(state["untuned"]) if state.get("untuned") else None
+        self._last = Epoch.from_json(state["last"]) if state.get("last") else None
         self.go_to(Schedule.from_json(state["schedule"]))
         if not self.schedule.finished:
             self._optimizer.load_state_dict(state["optimizer"])
@@ -199,7 +251,7 @@ class Fitting:
         generator = torch.Generator().manual_seed(self._derived("augment"))
         figures = torch.zeros(2, device=self._fabric.device)
         for part in chosen[self._fabric.global_rank :: world].tensor_split(self._parts):
-            images, truth = self._shown_to.take(part)
+            images, truth = (self._features or (self._images,))[-1].take(part)
             if not self._phase.features:
                 images = self._recipe.augment(images, generator)
             logits = self._model(images)
@@ -223,12 +275,16 @@ class Fitting:
     def _chosen(self) -> Tensor:
         """Return the images of the present step, int64 [n], the same in all processes."""
         epoch, place = divmod(self.schedule.step, self._per_epoch)
+        return self._batches(epoch)[place]
+
+    def _batches(self, epoch: int) -> tuple[Tensor, ...]:
+        """Return the images of each step in an epoch of the present phase."""
         key = (self.schedule.phase, epoch)
         if self._order[0] != key:
             generator = torch.Generator().manual_seed(derived(self._seed, "order", *key))
             order = torch.randperm(len(self._dataset), generator=generator)
             self._order = (key, order.tensor_split(self._per_epoch))
-        return self._order[1][place]
+        return self._order[1]
 
     def _derived(self, what: str) -> int:
         """Return a random number for the present step of this process."""
@@ -240,10 +296,10 @@ class Fitting:
         for name, parameter in self._network.named_parameters():
             parameter.requires_grad_(name in self._learnable and name.startswith(self._phase.learns))
         learner: nn.Module = self._network
-        self._shown_to = self._images
+        self._features: tuple[Features, ...] = ()
         if self._phase.features:
             self._network.eval()
-            self._shown_to = Features(self._dataset, self._fabric.device, self._network.features)  # type: ignore[arg-type]
+            self._features = self._wanted_features()
             learner = self._network.head  # type: ignore[assignment]
         self._optimizer = optimizer_for(learner, self._recipe, adaptive=self._phase.adaptive)
         self._model, _ = self._fabric.setup(learner, self._optimizer)
@@ -262,19 +318,28 @@ class Fitting:
         self._shown = 0
         self._seconds = 0.0
 
-    def _measure(self, validation: Dataset) -> tuple[float, float]:
+    def _wanted_features(self) -> tuple[Features, ...]:
+        """Return whose features the present phase wants: the images held out, and, last, those that it shows."""
+        limit, device = self.schedule.limits[self.schedule.phase], self._fabric.device
+        features: Callable[[Tensor], Tensor] = self._network.features  # type: ignore[assignment]
+        shown = Features(self._dataset, device, features, torch.cat(self._batches(0)[:limit]))
+        return (Features(self._validation, device, features), shown) if self._validation else (shown,)
+
+    def _measure(self, held: Batches) -> tuple[float, float]:
         """Return the mean loss and the accuracy on images that are not learnt."""
         self._network.eval()
-        held = Batches(validation, self._fabric.device)
+        logits_of = self._network
+        if self._features:
+            held, logits_of = self._features[0], self._network.head  # type: ignore[assignment]
         sums = torch.zeros(2, device=self._fabric.device)
         with torch.inference_mode(), self._fabric.autocast():
-            for part in torch.split(torch.arange(len(validation)), _MEASURED):
-                images, truth = held.take(part)
-                logits = self._network(images).float()
+            for part in torch.split(torch.arange(len(held)), _MEASURED):
+                given, truth = held.take(part)
+                logits = logits_of(given).float()
                 right = (logits.argmax(dim=1) == truth).sum()
                 sums += torch.stack([nn.functional.cross_entropy(logits, truth, reduction="sum"), right])
         self._learn()
-        loss, accuracy = (sums / len(validation)).tolist()
+        loss, accuracy = (sums / len(held)).tolist()
         return loss, accuracy
 
 

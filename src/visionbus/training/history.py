@@ -62,17 +62,20 @@ def compact(history: Sequence[Epoch], seed: int) -> list[dict[str, object]]:
     return [_entry(epoch) for epoch in history if epoch.seed == seed]
 
 
-def spoilt(history: Sequence[Epoch], seed: int) -> float | None:
-    """Return the accuracy on the images held out before the fine-tuning of a backbone, where that did harm.
-
-    It did if the loss is larger, too; accuracy alone differs by chance where few images are held out.
-    """
+def spoilt(history: Sequence[Epoch], seed: int) -> bool:
+    """Tell whether the fine-tuning of a backbone did harm, as the images held out from the fit that decides say."""
     deciding = [epoch for epoch in history if (epoch.fit, epoch.seed) == ("decide", seed)]
     before = [epoch for epoch in deciding if epoch.features]
-    if not before or deciding[-1].features:
-        return None
-    (head_loss, head), (tuned_loss, tuned) = _held_out(before[-1]), _held_out(deciding[-1])
-    return head if tuned < head and tuned_loss > head_loss else None
+    return bool(before) and did_harm(before[-1], deciding[-1])
+
+
+def did_harm(before: Epoch, after: Epoch) -> bool:
+    """Tell whether a network is worse on the images held out than it was before its fine-tuning.
+
+    It is if the loss is larger, too: accuracy alone differs by chance where few images are held out.
+    """
+    (loss, accuracy), (tuned_loss, tuned_accuracy) = _held_out(before), _held_out(after)
+    return tuned_accuracy < accuracy and tuned_loss > loss
 
 
 def _held_out(epoch: Epoch) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from visionbus.training.checkpoint import Checkpoint
 from visionbus.training.fitting import State
 from visionbus.training.history import Epoch, FitName
 from visionbus.training.loop import Control, Observer, fit
-from visionbus.training.recipe import Recipe
+from visionbus.training.recipe import Phase, Recipe
 from visionbus.vision import Dataset
 
 
@@ -25,6 +25,7 @@ class Job:
         name: "decide" or "final".
         seed: of the order of the images and the changes to them.
         recipe: how to train.
+        phases: of the fit.
         checkpoint: the file that is written when the fit is finished or stopped, and every so often.
         every: the seconds after which a checkpoint is written, within an epoch.
         deadline: when the fit must be over, by `time.monotonic`.
@@ -33,6 +34,7 @@ class Job:
     name: FitName
     seed: int
     recipe: Recipe
+    phases: tuple[Phase, ...]
     checkpoint: Path
     every: float
     deadline: float
@@ -45,6 +47,9 @@ class _Recorder:
         self._job = job
         self._observer = observer
         self.epochs: list[Epoch] = []
+
+    def features(self, done: int, of: int) -> None:
+        self._observer.features(done, of)
 
     def step(self) -> None:
         self._observer.step()
@@ -100,7 +105,7 @@ def run(
     def keep_state(state: State) -> None:
         keep(replace(now(), current=state))
 
-    control = Control(base.current, keep_state if first else None, job.every, stopped, job.deadline)
+    control = Control(base.current, keep_state if first else None, job.every, stopped, job.deadline, job.phases)
     train, validation = data
     done = fit(
         network,

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from torch import nn
 from visionbus.training.errors import DivergedError
 from visionbus.training.fitting import Fitting, State
 from visionbus.training.history import Epoch
-from visionbus.training.recipe import Recipe
+from visionbus.training.recipe import Phase, Recipe
 from visionbus.training.seeds import random_state_of_its_own
 from visionbus.vision import Dataset
 
@@ -22,6 +22,9 @@ _EPOCH_END = 1.0  # seconds since the state was last kept, so that it is kept ag
 
 class Observer(Protocol):
     """Follows the progress of a fit."""
+
+    def features(self, done: int, of: int) -> None:
+        """Called while features are computed: of how many images they are, and of how many they will be."""
 
     def step(self) -> None:
         """Called after each step."""
@@ -49,6 +52,7 @@ class Control:
         stopped: is asked before each step whether it is to be the last one, and while features are computed for it.
         deadline: when the fit must be over, by `time.monotonic`; where it would not be, later steps are left out, and
             the learning rate falls to 0 all the same.
+        phases: of the fit; None for those that the network defines, or a single one.
     """
 
     start: State | None = None
@@ -56,6 +60,7 @@ class Control:
     every: float = 15.0
     stopped: Callable[[], bool] = _never
     deadline: float = math.inf
+    phases: Sequence[Phase] | None = None
 
 
 def fit(
@@ -72,13 +77,14 @@ def fit(
     """Train a network in place on all of a data set.
 
     Args:
-        network: maps uint8 [n, height, width, channel] to logits, float [n, class]; it may define `phases`.
+        network: a fresh one; it maps uint8 [n, height, width, channel] to logits, float [n, class].
         dataset: the images and labels.
         recipe: how to train.
         fabric: the devices and the precision; with several devices, each process of its launch calls this.
         seed: of the order of the images and the changes to them.
         observer: is called after each step and each epoch.
-        validation: is measured after each epoch.
+        validation: is measured after each epoch. Where the first phase learns from features, and the network is less
+            accurate on these images at the end than after that phase, and its loss larger, it is left as it was then.
         control: where to start, and when to stop.
 
     Returns:
@@ -89,13 +95,23 @@ def fit(
     """
     control = control or Control()
     with random_state_of_its_own(fabric.device):
-        fitting = Fitting(network, dataset, recipe, fabric=fabric, seed=seed, start=control.start)
-        done = _go_on(fitting, control, observer, validation)
-        fitting.end()
+        fitting = Fitting(
+            network,
+            dataset,
+            recipe,
+            fabric=fabric,
+            seed=seed,
+            validation=validation,
+            phases=control.phases,
+            start=control.start,
+        )
+        done = _go_on(fitting, control, observer)
+        if fact := fitting.end():
+            observer.say(fact)
     return done
 
 
-def _go_on(fitting: Fitting, control: Control, observer: Observer, validation: Dataset | None) -> bool:
+def _go_on(fitting: Fitting, control: Control, observer: Observer) -> bool:
     """Take the steps that remain; return whether all were taken."""
     pace, kept = _Pace(control.deadline), time.monotonic()
     while not fitting.schedule.finished:
@@ -110,7 +126,7 @@ def _go_on(fitting: Fitting, control: Control, observer: Observer, validation: D
             observer.say(f"to be done in time, this fit takes no more than {left} further steps")
         ended = fitting.epoch_is_over
         if ended:
-            epoch = fitting.end_epoch(validation)
+            epoch = fitting.end_epoch()
             if not math.isfinite(epoch.loss):
                 raise DivergedError(
                     f"the loss is {epoch.loss} in epoch {epoch.number}, so nothing can be learnt any more: keep the "
@@ -127,12 +143,16 @@ def _go_on(fitting: Fitting, control: Control, observer: Observer, validation: D
 
 
 def _prepared(fitting: Fitting, control: Control, observer: Observer) -> bool:
-    """Compute what the next step needs; return False if that is stopped."""
+    """Compute what the next step needs, as far as the time suffices; return False if that is stopped."""
     while not fitting.prepared:
         if fact := fitting.prepare():
             observer.say(fact)
+        observer.features(*fitting.features)
         if fitting.alone and control.stopped():  # several processes stop together, at a step
             return False
+        if fitting.alone and time.monotonic() >= control.deadline and not fitting.prepared:
+            fitting.make_do()
+            observer.say("the time was over before all features were computed: the others are not learnt")
     return True
 
 
@@ -152,7 +172,7 @@ class _Pace:
         now = time.monotonic()
         if fitting.schedule.phase != self._phase:  # the first step of a phase is slower, and not counted
             self._phase, self._steps, self._since = fitting.schedule.phase, 0, now
-            return None
+            return None if now < self._deadline else fitting.agreed(0)
         self._steps += 1
         if self._steps % _LOOK:
             return None

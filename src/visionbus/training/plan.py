@@ -1,9 +1,9 @@
 """All that a training decides before its first step, as one value: from facts about the data and the user's options."""
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
 from typing import Any, Self
 
 from visionbus.training.augment import augment_for
@@ -16,6 +16,7 @@ _ORTHOGONAL = 0.035  # the peak rate of orthogonalised steps; measured with full
 _EPOCHS = 6.0  # ... in no more epochs than these, which are the default ...
 _FURTHER = 0.6  # ... and how many of them a final fit that goes on from what decided needs
 _TUNED = 32  # the largest batch where weights are fine-tuned: in so few epochs, larger ones make too few steps
+_HALVINGS = 30  # of the range of epochs in which those are looked for that a time budget allows
 _UNEVEN = 3.0  # how often the largest class must outnumber the smallest for classes to be weighted
 
 
@@ -70,6 +71,7 @@ class Plan:
         time_budget: seconds for the whole training, or None.
         options: what the user had decided.
         reserve: seconds of the budget that are kept for all but the fits.
+        validation: the number of images that are measured after each epoch of a fit that decides.
         further: the epochs of a final fit, as a share of the recipe's, where it goes on from the network of the fit
             before, which has the same seed; 0 where it begins with a fresh one, and has the recipe's epochs.
     """
@@ -90,6 +92,7 @@ class Plan:
     time_budget: float | None
     options: Options
     reserve: float = 0.0
+    validation: int = 0
     further: float = 0.0
 
     @property
@@ -115,11 +118,16 @@ class Plan:
 
     @property
     def costs(self) -> tuple[float, ...]:
-        """How long each fit takes, where a step takes 1; computing features takes a third, learning from them nothing.
+        """How long each fit takes, where a step takes 1: only the machine knows how long that is.
 
-        It is measured in parts of steps since only the machine knows how long these take.
+        Computing features, or measuring, takes a third for as many images; learning from features takes nothing.
         """
-        return tuple(self._cost(self.recipe_of(name), self._images(name)) for name, _ in self.fits)
+        return tuple(self._cost(name) for name, _ in self.fits)
+
+    @property
+    def untuned(self) -> "Plan":
+        """The plan without the phases after those in which a head learns from features."""
+        return replace(self, phases=tuple(takewhile(lambda phase: phase.features, self.phases)))
 
     def goes_on(self, name: FitName) -> bool:
         """Tell whether a fit of this name goes on from the network of the fit before it."""
@@ -134,23 +142,34 @@ class Plan:
 
         Epochs are whole, unless even one is too long.
         """
-        shortest = replace(self, recipe=replace(self.recipe, epochs=sys.float_info.min))
-        fixed, whole = sum(shortest.costs) * step, sum(self.costs) * step
-        if whole <= max(seconds, fixed):
+
+        def seconds_of(epochs: float) -> float:
+            return sum(replace(self, recipe=replace(self.recipe, epochs=epochs)).costs) * step
+
+        least, most = 1 / self.recipe.steps_per_epoch(self.images[self.refit]), self.recipe.epochs
+        if most <= least or seconds_of(most) <= seconds:
             return self
-        epochs = self.recipe.epochs * max(seconds - fixed, 0.0) / (whole - fixed)
-        least = 1 / self.recipe.steps_per_epoch(max(self.images))
-        epochs = math.floor(epochs) if epochs >= 1 else max(epochs, least)
+        for _ in range(_HALVINGS):
+            middle = (least + most) / 2
+            least, most = (middle, most) if seconds_of(middle) <= seconds else (least, middle)
+        epochs = math.floor(least) if least >= 1 else least
         return _with_steps(replace(self, recipe=replace(self.recipe, epochs=epochs)))
 
     def _images(self, name: FitName) -> int:
         return self.images[name == "final"]
 
-    def _cost(self, recipe: Recipe, images: int) -> float:
+    def _cost(self, name: FitName) -> float:
         """Return the cost of one fit in steps."""
-        limits = recipe.phase_steps(self.phases, images)
-        features = recipe.steps_per_epoch(images) / 3
-        return sum(features if phase.features else limit for phase, limit in zip(self.phases, limits, strict=True))
+        recipe, images = self.recipe_of(name), self._images(name)
+        per_epoch = recipe.steps_per_epoch(images)
+        measuring = self.validation / recipe.batch / 3 if name == "decide" else 0.0
+        cost = 0.0
+        for phase, limit in zip(self.phases, recipe.phase_steps(self.phases, images), strict=True):
+            if phase.features:  # of no more images than are shown; those that are measured are computed once, too
+                cost += min(limit, per_epoch) / 3 + measuring
+            else:
+                cost += limit + math.ceil(limit / per_epoch) * measuring
+        return cost
 
     def to_json(self) -> dict[str, object]:
         """Return the values by their names."""
@@ -200,6 +219,7 @@ def make_plan(facts: Facts, options: Options, network: Mapping[str, object], pha
         recipe=recipe,
         phases=tuple(phases),
         images=(facts.train, facts.together),
+        validation=facts.validation,
         refit=refit,
         seed=options.seed,
         repeats=options.repeats,

@@ -204,6 +204,9 @@ class _Reporter:
     def __init__(self, link: Connection) -> None:
         self._link = link
 
+    def features(self, done: int, of: int) -> None:
+        self._send("features", done, of)
+
     def step(self) -> None:
         self._send("step")
 
@@ -225,6 +228,9 @@ class _Reporter:
 
 class _Silent:
     """Observes in the other processes, for nobody."""
+
+    def features(self, done: int, of: int) -> None:
+        pass
 
     def step(self) -> None:
         pass

@@ -1,5 +1,6 @@
 """Shows the progress of training: a bar on a terminal, elsewhere one fact per line."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -11,6 +12,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from visionbus.training.history import Epoch
 from visionbus.vision.text import plain
 
+_TOLD = 30.0  # seconds between two lines about features
+
 
 class TrainingProgress:
     """Reports progress on a console; a context manager, one for all fits of a training."""
@@ -18,8 +21,10 @@ class TrainingProgress:
     def __init__(self, console: Console | None) -> None:
         """Report on `console`, or nowhere if it is None."""
         self._console = console or Console(quiet=True)
-        self._stage = ""
+        self._stage, self._steps, self._done = "", 0, 0
         self._later = 0.0
+        self._computing = False  # features, at present
+        self._told = 0.0
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -72,13 +77,26 @@ class TrainingProgress:
             later: how many epochs of this fit take as long as all fits that follow.
             done: how many of them were done earlier.
         """
-        self._stage = name
+        self._stage, self._steps, self._done = name, steps, done
         self._later = later
-        self._bar.reset(self._task, description=name, total=steps, completed=done)
+        self._show_steps()
         self.say(f"{name}: {steps} steps" + (f", {done} of them done" if done else ""))
+
+    def features(self, done: int, of: int) -> None:
+        """Show of how many images the features are computed; where there is no bar, tell it every half minute."""
+        if not self._computing:
+            self._computing, self._told = True, time.monotonic()
+            self._bar.reset(self._task, description=f"{self._stage}: features", total=of)
+        self._bar.update(self._task, completed=done)
+        if not self._console.is_terminal and time.monotonic() - self._told > _TOLD:
+            self._told = time.monotonic()
+            self.say(f"{self._stage}: features of {done} of {of} images")
 
     def step(self) -> None:
         """Count a step."""
+        if self._computing:
+            self._show_steps()
+        self._done += 1
         self._bar.advance(self._task)
 
     def epoch(self, epoch: Epoch) -> None:
@@ -90,3 +108,7 @@ class TrainingProgress:
             f"{self._stage}: epoch {epoch.number} of {epoch.of}, loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.4f}"
             f"{held_out}, {epoch.images / epoch.seconds:.0f} images/s{left}"
         )
+
+    def _show_steps(self) -> None:
+        self._computing = False
+        self._bar.reset(self._task, description=self._stage, total=self._steps, completed=self._done)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from visionbus.training.history import compact
+from visionbus.training.history import compact, spoilt
 from visionbus.training.options import Options
 from visionbus.training.plan import Plan
 from visionbus.training.session import Outcome
@@ -68,6 +68,8 @@ def figures(outcome: Outcome, plan: Plan, data: TrainingData) -> dict[str, objec
     if outcome.tests:
         first = outcome.tests[0]
         known |= {"test": summary(first), "repeats": seeds(outcome.tests, plan.seed), "per_class": per_class(first)}
+    if spoilt(outcome.checkpoint.history, plan.seed):
+        known["fine_tuning"] = "left out: with it, the network was worse on the images held out"
     return known | ({"stopped": outcome.stopped} if outcome.stopped else {})
 
 

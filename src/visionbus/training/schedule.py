@@ -72,11 +72,11 @@ class Schedule:
             return _at_next_phase(limits, self.phase)
         return replace(self, limits=limits, shortened_at=self.step, done_then=self.done)
 
-    def epoch(self, steps_per_epoch: int) -> tuple[int, int, int]:
-        """Return the number of the present epoch, how many there are, all phases together, and the step in it."""
+    def epoch(self, steps_per_epoch: int) -> tuple[int, int]:
+        """Return the number of the present epoch, and how many there are, all phases together."""
         before = sum(math.ceil(limit / steps_per_epoch) for limit in self.limits[: self.phase])
         of = sum(math.ceil(limit / steps_per_epoch) for limit in self.limits)
-        return before + self.step // steps_per_epoch + 1, of, self.step % steps_per_epoch
+        return before + self.step // steps_per_epoch + 1, of
 
 
 def _at_next_phase(limits: tuple[int, ...], phase: int) -> Schedule:

@@ -1,7 +1,7 @@
 """Does the fits of a plan, from one checkpoint to the next, and measures what comes out."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,11 +93,6 @@ class Session:
         if checkpoint.weights is None:
             raise KeyboardInterrupt
         decided, held_out = self._calibrated(checkpoint.weights)
-        if checkpoint.finished and (before := spoilt(checkpoint.history, self.plan.seed)):
-            self.progress.say(
-                f"note: the backbone was better before it was fine-tuned, {before:.4f} on the images held out: give "
-                "it more epochs"
-            )
         if len(checkpoint.finished) < len(self.plan.fits):
             return self._stopped(checkpoint, decided, held_out)
         done = zip(self.plan.fits, checkpoint.finished, strict=True)
@@ -136,27 +131,27 @@ class Session:
         def share(one: int) -> float:
             name, seed = self.plan.fits[one]
             shown = sum(epoch.images for epoch in checkpoint.history if (epoch.fit, epoch.seed) == (name, seed))
-            images = len(self._images(name))
-            return shown * self.plan.recipe.steps_per_epoch(images) / images / self.plan.steps[one]
+            images, steps = len(self._images(name)), self._plan_of(one, checkpoint).steps[one]
+            return shown * self.plan.recipe.steps_per_epoch(images) / images / steps
 
         return self.plan.fits[number][0] == "final" and share(number) < share(0) / 2
 
     def _fit(self, number: int, checkpoint: Checkpoint) -> Checkpoint:
         """Do one fit, in this process or in several."""
-        name, seed = self.plan.fits[number]
+        plan, (name, seed) = self._plan_of(number, checkpoint), self.plan.fits[number]
         train = self._images(name)
         self.progress.stage(
             f"{name}, seed {seed}, {len(train)} images",
-            self.plan.steps[number],
-            later=sum(self.plan.costs[number + 1 :]) / self.plan.recipe.steps_per_epoch(len(train)),
+            plan.steps[number],
+            later=sum(plan.costs[number + 1 :]) / plan.recipe.steps_per_epoch(len(train)),
             done=_done(checkpoint.current),
         )
-        network = self.source.fresh(self.plan.network, train, seed=seed, spec=self.plan.input)
-        if self.plan.goes_on(name):
+        network = self.source.fresh(plan.network, train, seed=seed, spec=plan.input)
+        if plan.goes_on(name):
             network.load_state_dict(checkpoint.finished[-1])
-        job = Job(name, seed, self.plan.recipe_of(name), self.path, self.every, self._deadline(number))
+        deadline = self._deadline(plan.costs[number:])
+        job = Job(name, seed, plan.recipe_of(name), plan.phases, self.path, self.every, deadline)
         held_out = self.data.validation if name == "decide" else None
-        plan = self.plan
         fabric = fabric_for(plan.precision, devices=plan.devices, accelerator=plan.accelerator)
         if plan.devices == 1:
             return run(
@@ -173,9 +168,13 @@ class Session:
             stop=self.stop,
         )
 
-    def _deadline(self, number: int) -> float:
-        """Return when a fit must be over: it may have its share of the time that remains for all of them."""
-        now, costs = time.monotonic(), self.plan.costs[number:]
+    def _plan_of(self, number: int, checkpoint: Checkpoint) -> Plan:
+        """Return the plan for a fit: where fine-tuning did harm to the network that decided, others are spared it."""
+        return self.plan.untuned if number and spoilt(checkpoint.history, self.plan.seed) else self.plan
+
+    def _deadline(self, costs: Sequence[float]) -> float:
+        """Return when the first of the fits that remain must be over: it may have its share of the time for them."""
+        now = time.monotonic()
         return now + (self.ends - now) * costs[0] / sum(costs)
 
     def _stopped(self, checkpoint: Checkpoint, decided: Classifier, held_out: Measured) -> Outcome:

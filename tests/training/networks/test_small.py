@@ -76,8 +76,3 @@ def test_same_seed_gives_the_same_weights_and_leaves_torch_s_random_state_alone(
     assert (one == same).all()
     assert (one != other).any()
     assert (torch.random.get_rng_state() == state).all()
-
-
-def test_size_is_known_without_building():
-    config = NetworkConfig(10)
-    assert config.parameters() == sum(p.numel() for p in Network(config).parameters() if p.requires_grad)

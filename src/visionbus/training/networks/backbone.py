@@ -46,11 +46,6 @@ class Backbone:
         if timm.models.get_pretrained_cfg_value(self.name, "fixed_input_size"):
             raise ValueError(f"{self.name} takes images of one size only: take a convolutional network")
 
-    def parameters(self) -> int:
-        """Return the number of trainable parameters."""
-        with torch.device("meta"):
-            return sum(parameter.numel() for parameter in BackboneNetwork(self).parameters())
-
     def source(self) -> Source | None:
         """Return where the weights come from; None for random ones.
 

@@ -47,11 +47,6 @@ class NetworkConfig:
         widths = tuple(min(32 * 2 ** (stage + large), 256) for stage in range(stages))
         return cls(classes, spec.channels, widths, stem=32 if large else 0)
 
-    def parameters(self) -> int:
-        """Return the number of trainable parameters."""
-        with torch.device("meta"):
-            return sum(parameter.numel() for parameter in Network(self).parameters() if parameter.requires_grad)
-
 
 class Stem(nn.Module):
     """A 3x3 convolution of stride 2: what large images hold in single pixels is seen at a quarter of the cost."""

@@ -1,12 +1,12 @@
 """Gets arrays from files that hold such, or from the user's own program."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy.typing as npt
 
-from visionbus.vision.datasets.choosing import Look
+from visionbus.vision.datasets.choosing import Spec
 from visionbus.vision.datasets.dataset import Dataset
 from visionbus.vision.datasets.fashion import fashion_mnist
 from visionbus.vision.datasets.idx_pairs import is_idx, read_pairs
@@ -14,7 +14,6 @@ from visionbus.vision.datasets.listing import Part, Skipped
 from visionbus.vision.datasets.npz import read_npz
 from visionbus.vision.datasets.streams import ArrayData, ImageStream, collect
 from visionbus.vision.errors import DatasetError
-from visionbus.vision.images import Input
 
 FASHION_MNIST = "fashion-mnist"
 
@@ -62,7 +61,7 @@ def read_arrays(path: Path) -> Arrays:
     )
 
 
-def take_arrays(source: object, spec: Input | Callable[[Look], Input] | None, memory: int) -> Arrays:
+def take_arrays(source: object, spec: Spec | None, memory: int) -> Arrays:
     """Take arrays from an object, or Fashion-MNIST by its name.
 
     Args:

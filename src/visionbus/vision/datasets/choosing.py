@@ -1,6 +1,6 @@
 """Chooses what image files are fitted to, from their headers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -35,6 +35,9 @@ class Look:
         """Return a square Input of `side` pixels per side, to which the images are cropped; grey if they are."""
         mode: Mode = "L" if self.grey else "RGB"
         return Input(side, side, mode, fit="crop")
+
+
+Spec = Input | Callable[[Look], Input]  # what image files are fitted to, or what chooses it
 
 
 def look_at(paths: Sequence[Path]) -> Look:

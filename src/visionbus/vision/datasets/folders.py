@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from visionbus.vision.datasets.listing import PART_NAMES, File, Listing, Part, Skipped
-from visionbus.vision.datasets.paths import forget_folders, is_litter, is_stray, objection
+from visionbus.vision.datasets.paths import TABLES, forget_folders, is_litter, is_stray, objection
 from visionbus.vision.errors import DatasetError
 
 
@@ -92,6 +92,6 @@ def _walk(top: Path, notes: list[str], skipped: list[Skipped], folder: Path) -> 
 def _no_class(folder: Path, skipped: list[Skipped]) -> str:
     if skipped:
         return f"none of the {len(skipped)} files in {folder} can be used; {skipped[0].name}: {skipped[0].reason}"
-    tables = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in {".csv", ".tsv", ".parquet"})
+    tables = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in TABLES)
     hint = f"; or, if {tables[0]} names the images, name {folder / tables[0]}" if tables else ""
     return f"{folder} has no subfolders with images: make one subfolder per class{hint}"

@@ -1,11 +1,11 @@
 """Opens data, whatever its layout, as the splits of a training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from visionbus.vision.datasets.array_sources import FASHION_MNIST, Source, read_arrays, take_arrays
 from visionbus.vision.datasets.checks import Checks, check_classes
-from visionbus.vision.datasets.choosing import Look
+from visionbus.vision.datasets.choosing import Spec
 from visionbus.vision.datasets.decoding import Decoding
 from visionbus.vision.datasets.folders import list_folder
 from visionbus.vision.datasets.holdout import Holdout
@@ -14,15 +14,13 @@ from visionbus.vision.datasets.listing import Listing
 from visionbus.vision.datasets.opened import TrainingData
 from visionbus.vision.datasets.opening_arrays import open_arrays
 from visionbus.vision.datasets.opening_files import open_files
+from visionbus.vision.datasets.paths import TABLES
 from visionbus.vision.datasets.tables import Columns, list_table
-from visionbus.vision.images import Input
-
-_TABLES = {".csv", ".tsv", ".parquet"}
 
 
 def open_data(
     source: Source,
-    spec: Input | Callable[[Look], Input] | None = None,
+    spec: Spec | None = None,
     *,
     classes: Sequence[str] | None = None,
     columns: Columns | None = None,
@@ -66,6 +64,6 @@ def _listing(path: Path, columns: Columns | None, *, links_out: bool) -> Listing
     """List the files of a folder or table of image files; None if it is something else."""
     if path.is_dir() and not find_pairs(path):
         return list_folder(path, links_out=links_out)
-    if path.suffix.lower() in _TABLES and path.is_file():
+    if path.suffix.lower() in TABLES and path.is_file():
         return list_table(path, columns, links_out=links_out)
     return None

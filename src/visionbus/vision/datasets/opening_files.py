@@ -1,14 +1,14 @@
 """Opens a listing of image files: decodes them in the order of the splits, and divides what is intact."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from visionbus.vision.datasets.checks import Checks, check_broken
-from visionbus.vision.datasets.choosing import Look, look_at, suitable_input
+from visionbus.vision.datasets.choosing import Spec, look_at, suitable_input
 from visionbus.vision.datasets.dataset import Dataset
 from visionbus.vision.datasets.decoding import Decoded, Decoding, decode
 from visionbus.vision.datasets.holdout import Holdout
@@ -37,7 +37,7 @@ class _Ordered:
 
 def open_files(
     listing: Listing,
-    spec: Input | Callable[[Look], Input] | None,
+    spec: Spec | None,
     classes: Sequence[str] | None,
     *,
     holdout: Holdout,

@@ -6,9 +6,11 @@ from functools import lru_cache
 from pathlib import Path
 
 _LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+TABLES = (".csv", ".tsv", ".parquet")  # that may name images
 _STRAY = {
-    *(".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg"),
-    *(".html", ".htm", ".log", ".pdf", ".py", ".ipynb", ".db", ".parquet", ".npz", ".npy", ".sha256", ".md5"),
+    *TABLES,
+    *(".txt", ".md", ".rst", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg"),
+    *(".html", ".htm", ".log", ".pdf", ".py", ".ipynb", ".db", ".npz", ".npy", ".sha256", ".md5"),
 }
 _NOT_REGULAR = "not a regular file: copy its content into one"
 

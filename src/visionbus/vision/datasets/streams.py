@@ -1,13 +1,13 @@
 """Takes data from the user's own program: arrays, or images one by one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from visionbus.vision.datasets.choosing import Look, look_at_one
+from visionbus.vision.datasets.choosing import Spec, look_at_one
 from visionbus.vision.datasets.listing import Skipped
 from visionbus.vision.datasets.rows import Rows
 from visionbus.vision.errors import DatasetError, ImageError
@@ -52,7 +52,7 @@ class Collected:
     skipped: tuple[Skipped, ...]
 
 
-def collect(stream: ImageStream, spec: Input | Callable[[Look], Input] | None, memory: int) -> Collected:
+def collect(stream: ImageStream, spec: Spec | None, memory: int) -> Collected:
     """Go once through a stream, past files that are broken.
 
     Args:
