@@ -67,7 +67,8 @@ def of_target(records: Sequence[Record]) -> str:
     for name in rows.PEERS:
         if runs := kept.of(records, "b", name):
             reached = [run for run in runs if run["reached"]]
-            took = seconds(runs) if len(reached) == len(runs) else f"not within {seconds(runs)}"
+            each = [f"{'' if run['reached'] else 'not within '}{run['wall']:.1f}" for run in runs]
+            took = seconds(runs) if len(reached) == len(runs) else ", ".join(each)  # caps may differ
             what = f"{len(reached)} of {len(runs)}, best {100 * max(run['best_validation'] for run in runs):.2f} %"
             lines.append((name, what, epochs(runs), took, seconds(runs, "cpu"), percent(runs)))
             bounds[name] = mean(runs, "wall"), len(reached) == len(runs)
@@ -131,7 +132,7 @@ def compared(row: str, names: Sequence[str]) -> Callable[[Sequence[Record]], str
 
 
 def of_startup(records: Sequence[Record]) -> str:
-    cases = ((rows.HELP, "visionbus --help", "wall", "0.3"), (rows.FIRST_EPOCH, "first epoch running", "seconds", "8"))
+    cases = ((rows.HELP, "visionbus --help", "wall", "0.3"), (rows.FIRST_EPOCH, "first step done", "seconds", "8"))
     lines = []
     for name, title, key, goal in cases:
         if times := [run[key] for run in kept.of(records, "startup", name)]:

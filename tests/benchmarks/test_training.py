@@ -86,6 +86,8 @@ def test_row_b_says_more_than_where_a_peer_did_not_get_there():
                 for s, v in enumerate((0.93, 0.92))]  # fmt: skip
     text = tables.of_target(records)
     assert "| Keras, mnist_convnet | 0 of 1, best 91.00 % | 30 | not within 400.0 |" in text
+    there = record("b", rows.KERAS, 1, reached=True, wall=90.0, **figures)
+    assert "| 1 of 2, best 91.00 % | 30 | not within 400.0, 90.0 |" in tables.of_target([*records, there])
     assert "| visionbus | 1 of 2, mean 92.50 ± 0.71 % | 3 | 50.0 ± 0.0 |" in text
     assert "takes more than 8.0 times as long" in text
 
