@@ -129,6 +129,13 @@ def test_features_of_images_held_out_are_computed_once_too(stripes):
     assert notes.epochs[-1].validation_accuracy == pytest.approx(right)
 
 
+def test_phases_of_features_may_follow_each_other(stripes):
+    network = Staged([Phase(1, 1, ("head.",), features=True), Phase(1, 0.1, ("head.",), features=True)])
+    _, notes = fitted(network, stripes(60), Recipe(epochs=2, batch=20), validation=stripes(40, seed=1))
+    assert [epoch.features for epoch in notes.epochs] == [True] * 4
+    assert network.shown == 2 * (40 + 60) + 40  # and what is held out once more, between them
+
+
 def test_time_that_is_over_leaves_features_out_and_steps_with_them(stripes):
     class Slow(Staged):
         def features(self, images):

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ from visionbus.training import (  # noqa: E402 (torch may be missing)
     train,
 )
 from visionbus.training.export import write  # noqa: E402 (the same)
-from visionbus.training.fitting import Fitting  # noqa: E402 (the same)
+from visionbus.training.held_out import HeldOut  # noqa: E402 (the same)
 from visionbus.training.networks import NetworkConfig, build  # noqa: E402 (the same)
 from visionbus.training.options import Options  # noqa: E402 (the same)
 from visionbus.training.plan import Facts, make_plan  # noqa: E402 (the same)
@@ -301,16 +300,16 @@ def test_options_out_of_range_are_refused_before_the_training(stripes, tmp_path,
 
 def test_test_part_is_measured_once_when_all_is_fitted(tmp_path, stripes, monkeypatch):
     data, said, measured = TrainingData("stripes", SPEC, stripes(100), stripes(50, seed=1)), io.StringIO(), []
-    logits_of, losses_of = session.logits_of, Fitting._measure
+    logits_of, begin = session.logits_of, HeldOut.__init__
 
-    def noted(measure, owner, dataset):
+    def noted(dataset):
         measured.append((dataset is data.test, said.getvalue().count("epoch")))
-        return measure(owner, dataset)
 
-    monkeypatch.setattr(session, "logits_of", partial(noted, logits_of))
-    monkeypatch.setattr(Fitting, "_measure", lambda fitting, held: noted(losses_of, fitting, held))
+    monkeypatch.setattr(session, "logits_of", lambda model, dataset: noted(dataset) or logits_of(model, dataset))
+    monkeypatch.setattr(HeldOut, "__init__", lambda held, dataset, *rest: noted(dataset) or begin(held, dataset, *rest))
     train(data, tmp_path / "m.onnx", epochs=2, precision="fp32", console=Console(file=said, width=200))
     assert [after for of_test, after in measured if of_test] == [said.getvalue().count("epoch")]
+    assert len(measured) == 3  # what is held out: while it is fitted, and for the temperature
 
 
 def test_repeats_measure_each_seed_on_the_test_part_and_keep_the_first(tmp_path, stripes):

@@ -11,6 +11,8 @@ from visionbus.vision import Dataset
 _SHARE = 4  # images are kept on a device where they take at most this part of its free memory
 _BATCH = 250  # images whose features are computed at a time
 
+Compute = Callable[[Tensor], Tensor]  # maps uint8 [n, height, width, channel] to features, float [n, ...]
+
 
 class Batches:
     """Takes batches from a data set that may be larger than the memory; nothing is copied but what is taken."""
@@ -44,15 +46,13 @@ class Features(Batches):
         at_once: of how many images they are computed at a time.
     """
 
-    def __init__(
-        self, dataset: Dataset, device: torch.device, features: Callable[[Tensor], Tensor], wanted: Tensor | None = None
-    ) -> None:
-        """Compute with `features`, which maps uint8 [n, height, width, channel]; the results stay on `device`.
+    def __init__(self, dataset: Dataset, device: torch.device, compute: Compute, wanted: Tensor | None = None) -> None:
+        """Take from `dataset`; the results stay on `device`.
 
         Those of the images at `wanted`, int64 [n], are computed in this order; by default, of all images.
         """
         super().__init__(dataset, device)
-        self._features = features
+        self._compute = compute
         self._wanted = torch.arange(len(dataset)) if wanted is None else wanted
         self._row = torch.empty(len(dataset), dtype=torch.int64)  # of each image that is wanted, in what is computed
         self._row[self._wanted] = torch.arange(len(self._wanted))
@@ -82,7 +82,7 @@ class Features(Batches):
         """
         part = self._wanted[self.done : self.done + self.at_once]
         with torch.no_grad():
-            self._parts.append(self._features(super().take(part)[0]).float())
+            self._parts.append(self._compute(super().take(part)[0]).float())
         self.done += len(part)
 
     def take(self, chosen: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,9 +16,9 @@ import torch
 
 from visionbus.locks import claim
 from visionbus.training.errors import CheckpointError
-from visionbus.training.fitting import State
 from visionbus.training.history import Epoch
 from visionbus.training.plan import Plan
+from visionbus.training.state import State
 from visionbus.vision.datasets import TrainingData
 
 FORMAT = 2

@@ -1,41 +1,23 @@
 """A fit in progress: it takes one step after the other, and its state can be kept and loaded."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import accumulate
-from typing import Any, Self
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from visionbus.training.batches import Batches, Features
-from visionbus.training.history import Epoch, did_harm
+from visionbus.training.batches import Batches, Compute, Features
+from visionbus.training.held_out import HeldOut
+from visionbus.training.history import Epoch
 from visionbus.training.optimizer import optimizer_for, set_rate
 from visionbus.training.recipe import Phase, Recipe, phases_of
 from visionbus.training.schedule import Schedule
 from visionbus.training.seeds import derived
+from visionbus.training.state import State, copied
 from visionbus.vision import Dataset
-
-State = dict[str, Any]  # what torch.load(weights_only=True) loads: numbers, texts, tensors, lists and dicts of these
-
-_MEASURED = 250  # images of a validation that are classified at a time
-
-
-@dataclass(frozen=True)
-class _Untuned:
-    """A network before its fine-tuning: its head, and the figures of then. The body is as at first."""
-
-    head: State
-    epoch: Epoch
-
-    def state(self) -> State:
-        return {"head": self.head, "epoch": self.epoch.to_json()}
-
-    @classmethod
-    def of(cls, state: State) -> Self:
-        return cls(state["head"], Epoch.from_json(state["epoch"]))
 
 
 class Fitting:
@@ -70,11 +52,9 @@ class Fitting:
         self._order: tuple[tuple[int, int], tuple[Tensor, ...]] = ((-1, -1), ())
         fabric.to_device(network)
         self._images = Batches(dataset, fabric.device)
-        self._validation = validation if fabric.global_rank == 0 else None
-        self._held = Batches(self._validation, fabric.device) if self._validation else None
-        self._fresh = _copy(network.state_dict()) if self._held and self._phases[0].features else None
-        self._untuned: _Untuned | None = None
-        self._last: Epoch | None = None
+        self._held_out = None
+        if validation and fabric.global_rank == 0:
+            self._held_out = HeldOut(validation, network, self._phases, fabric)
         self._weights = torch.tensor(recipe.weights, device=fabric.device) if recipe.weights else None
         self._begin_epoch()
         if start is None:
@@ -162,25 +142,21 @@ class Fitting:
         number, of, features = self._place
         loss, right = (self._sums / self._shown).tolist()
         epoch = Epoch(number, of, self._shown, loss, right, self._seconds, features=features)
-        if self._held:
-            loss, right = self._measure(self._held)
-            epoch = replace(epoch, validation_loss=loss, validation_accuracy=right)
-            if features and self._fresh:
-                self._untuned = _Untuned(_copy(self._network.head.state_dict()), epoch)  # type: ignore[union-attr]
-        self._last = epoch
+        if self._held_out:
+            epoch = self._held_out.measured(epoch, self._network)
+            self._learn()
         self._begin_epoch()
         return epoch
 
     def state(self) -> State:
         """Return all that a later fit needs to go on in the same way, on the processor; random states are derived."""
         return {
-            "network": _copy(self._network.state_dict()),
-            "optimizer": _copy(self._optimizer.state_dict()),
+            "network": copied(self._network.state_dict()),
+            "optimizer": copied(self._optimizer.state_dict()),
             "schedule": asdict(self.schedule),
             "epoch": {"sums": self._sums.tolist(), "shown": self._shown, "seconds": self._seconds},
             "parts": self._parts,
-            "untuned": self._untuned and self._untuned.state(),
-            "last": self._last and self._last.to_json(),
+            "held out": self._held_out and self._held_out.state(),
         }
 
     def go_to(self, schedule: Schedule) -> None:
@@ -197,15 +173,7 @@ class Fitting:
         for name, parameter in self._network.named_parameters():
             parameter.requires_grad_(name in self._learnable)
         self._network.eval()
-        before, after = self._untuned, self._last
-        if not (before and after and self._fresh and self.schedule.finished and did_harm(before.epoch, after)):
-            return ""
-        self._network.load_state_dict(self._fresh)
-        self._network.head.load_state_dict(before.head)  # type: ignore[union-attr]
-        return (
-            f"fine-tuning made it worse on the images held out, {before.epoch.validation_accuracy:.4f} to "
-            f"{after.validation_accuracy:.4f}: the body stays as it was; more epochs may help"
-        )
+        return self._held_out.undo_harm(self._network) if self._held_out and self.schedule.finished else ""
 
     def _load(self, state: State) -> None:
         """Go on where the state was kept."""
@@ -214,8 +182,8 @@ class Fitting:
         self._sums = torch.tensor(epoch["sums"], device=self._fabric.device)
         self._shown, self._seconds = epoch["shown"], epoch["seconds"]
         self._parts = state["parts"]
-        self._untuned = _Untuned.of(state["untuned"]) if state.get("untuned") else None
-        self._last = Epoch.from_json(state["last"]) if state.get("last") else None
+        if self._held_out and state.get("held out"):
+            self._held_out.load(state["held out"])
         self.go_to(Schedule.from_json(state["schedule"]))
         if not self.schedule.finished:
             self._optimizer.load_state_dict(state["optimizer"])
@@ -321,32 +289,6 @@ class Fitting:
     def _wanted_features(self) -> tuple[Features, ...]:
         """Return whose features the present phase wants: the images held out, and, last, those that it shows."""
         limit, device = self.schedule.limits[self.schedule.phase], self._fabric.device
-        features: Callable[[Tensor], Tensor] = self._network.features  # type: ignore[assignment]
-        shown = Features(self._dataset, device, features, torch.cat(self._batches(0)[:limit]))
-        return (Features(self._validation, device, features), shown) if self._validation else (shown,)
-
-    def _measure(self, held: Batches) -> tuple[float, float]:
-        """Return the mean loss and the accuracy on images that are not learnt."""
-        self._network.eval()
-        logits_of = self._network
-        if self._features:
-            held, logits_of = self._features[0], self._network.head  # type: ignore[assignment]
-        sums = torch.zeros(2, device=self._fabric.device)
-        with torch.inference_mode(), self._fabric.autocast():
-            for part in torch.split(torch.arange(len(held)), _MEASURED):
-                given, truth = held.take(part)
-                logits = logits_of(given).float()
-                right = (logits.argmax(dim=1) == truth).sum()
-                sums += torch.stack([nn.functional.cross_entropy(logits, truth, reduction="sum"), right])
-        self._learn()
-        loss, accuracy = (sums / len(held)).tolist()
-        return loss, accuracy
-
-
-def _copy(value: Any) -> Any:  # noqa: ANN401 (whatever a state holds)
-    """Return a state with copies of its tensors, on the processor."""
-    if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, Mapping):
-        return {key: _copy(inner) for key, inner in value.items()}
-    return [_copy(inner) for inner in value] if isinstance(value, list) else value
+        compute: Compute = self._network.features  # type: ignore[assignment]
+        shown = Features(self._dataset, device, compute, torch.cat(self._batches(0)[:limit]))
+        return (self._held_out.features(compute), shown) if self._held_out else (shown,)

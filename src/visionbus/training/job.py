@@ -10,10 +10,10 @@ from torch import nn
 
 from visionbus.training import checkpoint as checkpoints
 from visionbus.training.checkpoint import Checkpoint
-from visionbus.training.fitting import State
 from visionbus.training.history import Epoch, FitName
 from visionbus.training.loop import Control, Observer, fit
 from visionbus.training.recipe import Phase, Recipe
+from visionbus.training.state import State
 from visionbus.vision import Dataset
 
 

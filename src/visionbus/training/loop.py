@@ -10,10 +10,11 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from visionbus.training.errors import DivergedError
-from visionbus.training.fitting import Fitting, State
+from visionbus.training.fitting import Fitting
 from visionbus.training.history import Epoch
 from visionbus.training.recipe import Phase, Recipe
 from visionbus.training.seeds import random_state_of_its_own
+from visionbus.training.state import State
 from visionbus.vision import Dataset
 
 _LOOK = 10  # steps between two looks at the clock, which all processes take together
@@ -172,7 +173,7 @@ class _Pace:
         now = time.monotonic()
         if fitting.schedule.phase != self._phase:  # the first step of a phase is slower, and not counted
             self._phase, self._steps, self._since = fitting.schedule.phase, 0, now
-            return None if now < self._deadline else fitting.agreed(0)
+            return 0 if fitting.alone and now >= self._deadline else None  # several processes look together, later
         self._steps += 1
         if self._steps % _LOOK:
             return None

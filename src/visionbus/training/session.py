@@ -13,13 +13,13 @@ from visionbus.training.building import NetworkSource
 from visionbus.training.checkpoint import Checkpoint
 from visionbus.training.classifier import Classifier, temperature_for
 from visionbus.training.errors import ProcessError
-from visionbus.training.fitting import State
 from visionbus.training.history import FitName, spoilt
 from visionbus.training.job import Job, run
 from visionbus.training.plan import Plan
 from visionbus.training.processes import fabric_for, launch
 from visionbus.training.progress import TrainingProgress
 from visionbus.training.schedule import Schedule
+from visionbus.training.state import State
 from visionbus.training.stop import Stop
 from visionbus.vision import Dataset, Evaluation
 from visionbus.vision.datasets import TrainingData
