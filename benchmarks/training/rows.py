@@ -23,6 +23,7 @@ KERAS, FASTAI, LIGHTNING = "Keras, mnist_convnet", "fastai, mnist_blocks", "Ligh
 PEERS = (KERAS, FASTAI, LIGHTNING)
 SCRATCH, KERAS_PHOTOS, FASTAI_PHOTOS = "visionbus, from scratch", "Keras, image_classification_from_scratch", "fastai"
 BACKBONE, PROBE = "visionbus, pretrained backbone", "linear probe on the same weights"
+BUDGETS = {"fashion-mnist": (30, 60, 120, 300), "photos": (30, 60, 120, 300)}  # seconds
 DEFAULT, HELP, FIRST_EPOCH, DECODING = "visionbus", "visionbus --help", "first epoch", "decoding"
 
 
@@ -87,6 +88,17 @@ def same_cpu(case: Case) -> list[str]:
     return ["--cpu", f"{own[0]:.1f}"]
 
 
+def in_time(data: str, budget: float) -> Contestant:
+    """Return ours with a time budget; photographs get the pretrained backbone."""
+    options = ("--backbone", "tf_efficientnet_lite0") if data == "photos" else ()
+    return ours(budgeted(data, budget), data, "--time-budget", f"{budget:g}s", *options)
+
+
+def budgeted(data: str, budget: float) -> str:
+    """Return the contestant's name."""
+    return f"{data} in {budget:g} s"
+
+
 def plain(name: str, command: Callable[[Case], list[str]], figures: Callable[[str], dict[str, Any]]) -> Contestant:
     return Contestant(name, command, lambda _, text: figures(text))
 
@@ -134,6 +146,12 @@ ROWS = {
         "the same photographs with pretrained weights",
         (fixed(ours(BACKBONE, "photos", "--backbone", "tf_efficientnet_lite0"), probe(PROBE, "photos")),),
         ("photos",),
+    ),
+    "budget": Row(
+        "`--time-budget`: how long the whole command takes, and what comes of it",
+        (fixed(*(in_time(data, budget) for data, budgets in BUDGETS.items() for budget in budgets)),),
+        ("photos",),
+        once=True,
     ),
     "startup": Row(
         "start-up",

@@ -131,6 +131,16 @@ def compared(row: str, names: Sequence[str]) -> Callable[[Sequence[Record]], str
     return render
 
 
+def of_budget(records: Sequence[Record]) -> str:
+    lines = [
+        (data, f"{budget:g} s", seconds(runs), epochs(runs), percent(runs))
+        for data, budgets in rows.BUDGETS.items()
+        for budget in budgets
+        if (runs := kept.of(records, "budget", rows.budgeted(data, budget)))
+    ]
+    return table(("", "`--time-budget`", "seconds, the whole process", "epochs", "accuracy on test, %"), lines)
+
+
 def of_startup(records: Sequence[Record]) -> str:
     cases = ((rows.HELP, "visionbus --help", "wall", "0.3"), (rows.FIRST_EPOCH, "first step done", "seconds", "8"))
     lines = []
@@ -152,6 +162,7 @@ TABLES: dict[str, Callable[[Sequence[Record]], str]] = {
     "default": of_default,
     "photos": compared("photos", (rows.SCRATCH, rows.KERAS_PHOTOS, rows.FASTAI_PHOTOS)),
     "pretrained": compared("pretrained", (rows.BACKBONE, rows.PROBE)),
+    "budget": of_budget,
     "startup": of_startup,
     "decoding": of_decoding,
 }

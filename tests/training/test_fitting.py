@@ -120,10 +120,10 @@ def test_features_are_computed_of_no_more_images_than_are_shown(stripes):
 
 
 def test_features_of_images_held_out_are_computed_once_too(stripes):
-    network = Staged([Phase(5, 1, ("head.",), features=True)])
+    network = Staged([Phase(5, 1, ("head.",), features=True), Phase(1, 0.1)])
     _, notes = fitted(network, stripes(60), Recipe(epochs=1, batch=20), validation=stripes(40, seed=1))
-    assert network.shown == 40 + 60
-    assert notes.computed == [(40, 100), (100, 100)]
+    assert network.shown == (40 + 60) + (40 + 60)  # the others when the body learns, too
+    assert notes.computed == [(60, 100), (100, 100)]
     held_out = stripes(40, seed=1)
     right = (network(torch.from_numpy(held_out.images)).argmax(1).numpy() == held_out.labels).mean()
     assert notes.epochs[-1].validation_accuracy == pytest.approx(right)
@@ -133,7 +133,15 @@ def test_phases_of_features_may_follow_each_other(stripes):
     network = Staged([Phase(1, 1, ("head.",), features=True), Phase(1, 0.1, ("head.",), features=True)])
     _, notes = fitted(network, stripes(60), Recipe(epochs=2, batch=20), validation=stripes(40, seed=1))
     assert [epoch.features for epoch in notes.epochs] == [True] * 4
-    assert network.shown == 2 * (40 + 60) + 40  # and what is held out once more, between them
+    assert network.shown == 2 * (40 + 60)
+
+
+def test_phase_of_features_may_follow_another_one_and_nothing_is_put_back_then(stripes):
+    network = Staged([Phase(0.5, 0.1), Phase(1, 1, ("head.",), features=True), Phase(0.5, 300)])
+    _, notes = fitted(network, stripes(200), Recipe(epochs=2, batch=20), validation=stripes(100, seed=1))
+    assert [epoch.features for epoch in notes.epochs] == [False, True, True, False]
+    assert notes.epochs[-1].validation_accuracy < notes.epochs[-2].validation_accuracy
+    assert notes.facts == []
 
 
 def test_time_that_is_over_leaves_features_out_and_steps_with_them(stripes):
@@ -142,15 +150,29 @@ def test_time_that_is_over_leaves_features_out_and_steps_with_them(stripes):
             time.sleep(len(images) / 1000)
             return super().features(images)
 
-    network, data = Slow(), stripes(2000)
+    network, data, before = Slow(), stripes(2000), weights(Staged())
     control = Control(deadline=time.monotonic() + 0.6)  # of two seconds that all features take
-    done, notes = fitted(network, data, Recipe(epochs=2, batch=50), validation=stripes(100), control=control)
+    done, notes = fitted(network, data, Recipe(epochs=4, batch=50), validation=stripes(500, seed=1), control=control)
     assert done
-    assert notes.facts[0] == "the time was over before all features were computed: the others are not learnt"
-    computed = notes.computed[-1][0] - 100
+    assert notes.facts == ["the time was over before all features were computed: the other images are not learnt"]
+    computed = notes.computed[-1][0] - 500
     assert computed in range(250, 1500, 250)
-    assert 0 < notes.epochs[0].images <= computed
-    assert notes.steps < 80
+    assert [(epoch.images, epoch.features) for epoch in notes.epochs] == [(computed, True)] * 4
+    after = weights(network)
+    assert {name for name in before if (before[name] != after[name]).any()} == {"head.weight", "head.bias"}
+    assert notes.epochs[-1].validation_loss < notes.epochs[0].validation_loss
+
+
+def test_fit_of_part_of_the_features_goes_on_with_the_same_part(stripes):
+    data, recipe, kept = stripes(600), Recipe(epochs=3, batch=50), []
+    steps = iter(range(1000))
+    control = Control(keep=kept.append, every=0, deadline=0.0, stopped=lambda: next(steps) == 7)
+    whole, network, again = Staged(), Staged(), Staged()
+    _, notes = fitted(whole, data, recipe, control=Control(deadline=0.0))
+    assert [epoch.images for epoch in notes.epochs] == [250] * 3
+    assert not fitted(network, data, recipe, control=control)[0]
+    assert fitted(again, data, recipe, control=Control(start=kept[-1]))[0]
+    assert all((value == weights(again)[name]).all() for name, value in weights(whole).items())
 
 
 def harmful():

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 pytest.importorskip("torch")
@@ -12,7 +14,16 @@ def epoch(number, loss=None, accuracy=None, *, features=False, fit="decide", see
     return Epoch.from_json(shown.to_json())
 
 
-HEAD = epoch(1, 0.9, 0.7), epoch(2, 0.5, 0.8, features=True)
+HEAD = epoch(1, 0.9, 0.7, features=True), epoch(2, 0.5, 0.8, features=True)
+
+
+def test_fine_tuning_that_made_the_loss_no_number_is_seen():
+    assert spoilt((*HEAD, epoch(3, math.nan, 0.5)), 0)
+
+
+def test_only_features_of_the_first_phases_count():
+    assert not spoilt((epoch(1, 0.4, 0.9), *HEAD, epoch(4, 0.6, 0.75)), 0)
+    assert not spoilt((*HEAD, epoch(3, 0.4, 0.85), epoch(4, 0.1, 0.95, features=True), epoch(5, 0.4, 0.85)), 0)
 
 
 def test_fine_tuning_that_made_the_network_worse_is_seen():

@@ -147,22 +147,34 @@ def test_classes_are_weighted_only_where_they_are_uneven():
     assert (900 * weights[0] + 100 * weights[2]) / 1000 == pytest.approx(1)
 
 
-@given(st.floats(0.001, 2000), st.floats(0.001, 1), st.booleans(), st.booleans())
-def test_time_budget_gives_what_fits_into_it_and_something_at_least(seconds, step, staged, refit):
+@given(st.floats(0.001, 2000), st.floats(0.001, 1), st.booleans(), st.booleans(), st.integers(1, 3))
+def test_time_budget_gives_what_fits_into_it_and_something_at_least(seconds, step, staged, refit, repeats):
     phases = (Phase(2, 1, ("head.",), features=True), Phase(0.5)) if staged else (Phase(),)
-    plan = planned(phases=phases, refit=refit)
+    plan = planned(phases=phases, refit=refit, repeats=repeats)
     within = plan.within(seconds, step)
     assert all(steps >= 1 for steps in within.steps)
     assert within.recipe.epochs <= plan.recipe.epochs
-    rounding = 3 * step  # a step at least in each phase
-    shortest = replace(plan, recipe=replace(plan.recipe, epochs=1 / plan.recipe.steps_per_epoch(plan.images[refit])))
-    assert sum(within.costs) * step <= max(seconds, sum(shortest.costs) * step) + rounding
+    least = plan.for_share(0).for_epochs(4) if staged else plan.for_epochs(1e-9)
+    rounding = 3 * step * repeats  # a step at least in each phase
+    assert sum(within.costs) * step <= max(seconds, sum(least.costs) * step) + rounding
     assert within.recipe.epochs < 1 or within.recipe.epochs % 1 == 0
+    assert not staged or within.recipe.epochs >= 4 or within == plan
+    assert staged or within.images == plan.images
+
+
+def test_time_budget_too_short_for_all_features_leaves_images_out():
+    plan = planned(phases=(Phase(1, 1, ("head.",), features=True), Phase(0.25)))
+    within = plan.within(60.0, 1.0)  # of 240 / 3 steps for the features of a final fit alone
+    assert within.recipe.epochs == 4
+    assert sum(within.costs) == pytest.approx(60, rel=0.1)
+    assert within.images[0] / plan.images[0] == pytest.approx(within.images[1] / plan.images[1], rel=0.05)
+    assert within.validation < plan.validation
 
 
 def test_time_that_is_over_leaves_a_plan_whose_fits_cannot_be_shorter():
     plan = planned(few(8, 8), (Phase(1, 1, ("head.",), features=True), Phase(0.25)), epochs=1, refit=False)
-    assert plan.within(0.0, 1.0) == plan
+    assert plan.within(0.0, 1.0).recipe == plan.recipe
+    assert plan.within(0.0, 1.0).steps == plan.steps
 
 
 @pytest.mark.parametrize(

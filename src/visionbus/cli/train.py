@@ -162,8 +162,9 @@ def train(  # noqa: PLR0913 (an argument per option)
 
     DATA is fashion-mnist (found on this machine or fetched); a folder with a folder per class, alone or under train,
     validation and test; a .csv, .tsv or .parquet file of paths and labels; an .npz file; or IDX files.
-    A tenth of the training images is held out at first to calibrate the probabilities, unless there is a validation
-    split; then the model is trained on all of them. If DATA has a test set, the finished model is measured on it, once.
+    A tenth of the training images is held out at first, unless there is a validation split, to calibrate the
+    probabilities, and to see whether a backbone should be fine-tuned; then the model is trained on all of them. If DATA
+    has a test set, the finished model is measured on it, once.
 
     Ctrl-C or SIGTERM stops in good order: FILE then has what was learnt so far, or the finished first of two fits, and
     the same command with --resume goes on.

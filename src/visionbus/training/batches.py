@@ -32,13 +32,16 @@ class Batches:
 
     def take(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """Return the images at `chosen`, int64 [n] on the CPU, and their labels, both on the device."""
-        labels = self._labels[chosen.to(self._device)]
         if self._there is not None:
-            return self._there[chosen.to(self._device)], labels
-        return torch.from_numpy(np.asarray(self._images[chosen.numpy()])).to(self._device), labels
+            return self._there[chosen.to(self._device)], self.labels(chosen)
+        return torch.from_numpy(np.asarray(self._images[chosen.numpy()])).to(self._device), self.labels(chosen)
+
+    def labels(self, chosen: Tensor) -> Tensor:
+        """Return the labels of the images at `chosen`, on the device."""
+        return self._labels[chosen.to(self._device)]
 
 
-class Features(Batches):
+class Features:
     """Takes batches of features, float [n, ...], instead of the images, once those that are wanted are computed.
 
     Attributes:
@@ -46,15 +49,15 @@ class Features(Batches):
         at_once: of how many images they are computed at a time.
     """
 
-    def __init__(self, dataset: Dataset, device: torch.device, compute: Compute, wanted: Tensor | None = None) -> None:
-        """Take from `dataset`; the results stay on `device`.
+    def __init__(self, images: Batches, compute: Compute, wanted: Tensor | None = None) -> None:
+        """Compute them from `images`; the results stay on their device.
 
         Those of the images at `wanted`, int64 [n], are computed in this order; by default, of all images.
         """
-        super().__init__(dataset, device)
+        self._images = images
         self._compute = compute
-        self._wanted = torch.arange(len(dataset)) if wanted is None else wanted
-        self._row = torch.empty(len(dataset), dtype=torch.int64)  # of each image that is wanted, in what is computed
+        self._wanted = torch.arange(len(images)) if wanted is None else wanted
+        self._row = torch.empty(len(images), dtype=torch.int64)  # of each image that is wanted, in what is computed
         self._row[self._wanted] = torch.arange(len(self._wanted))
         self._parts: list[Tensor] = []
         self.done = 0
@@ -70,9 +73,10 @@ class Features(Batches):
         """Whether all that are wanted are computed."""
         return self.done == self.wanted
 
-    def want(self, count: int) -> None:
-        """Want those of the first images only, but no fewer than are computed."""
+    def want(self, count: int) -> Tensor:
+        """Want those of the first images only, but no fewer than are computed; return which images these are."""
         self._wanted = self._wanted[: max(count, self.done)]
+        return self._wanted
 
     def compute(self) -> None:
         """Compute those of the next `at_once` images.
@@ -82,12 +86,12 @@ class Features(Batches):
         """
         part = self._wanted[self.done : self.done + self.at_once]
         with torch.no_grad():
-            self._parts.append(self._compute(super().take(part)[0]).float())
+            self._parts.append(self._compute(self._images.take(part)[0]).float())
         self.done += len(part)
 
     def take(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """Return the features of the images at `chosen`, int64 [n] on the CPU, and their labels, both on the device."""
-        self._there = None  # the images, which are not wanted any more
         if len(self._parts) > 1:
             self._parts = [torch.cat(self._parts)]
-        return self._parts[0][self._row[chosen].to(self._device)], self._labels[chosen.to(self._device)]
+        (there,) = self._parts
+        return there[self._row[chosen].to(there.device)], self._images.labels(chosen)

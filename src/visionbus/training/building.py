@@ -12,7 +12,7 @@ from visionbus.training.networks import check, choose, fresh, from_json, to_json
 from visionbus.training.networks.choice import AUTO, SCRATCH
 from visionbus.training.seeds import random_state_of_its_own
 from visionbus.vision import Dataset, Input
-from visionbus.vision.datasets.choosing import SIDE, Look, suitable_input
+from visionbus.vision.datasets.choosing import SIDE, Chooser, Look, suitable_input
 
 Module = nn.Module | Callable[[int, Input], nn.Module]
 
@@ -78,7 +78,7 @@ class NetworkSource:
         return own
 
 
-def input_for(source: NetworkSource, image_size: int | None) -> Callable[[Look], Input]:
+def input_for(source: NetworkSource, image_size: int | None) -> Chooser:
     """Return what chooses the Input for image files: photographs are larger for a backbone than for training anew."""
 
     def chosen(look: Look) -> Input:

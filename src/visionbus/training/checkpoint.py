@@ -21,7 +21,7 @@ from visionbus.training.plan import Plan
 from visionbus.training.state import State
 from visionbus.vision.datasets import TrainingData
 
-FORMAT = 2
+FORMAT = 3
 _HASHED = 256 * 2**20  # bytes of images that a digest reads; of more, evenly chosen ones
 
 

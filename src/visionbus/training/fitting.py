@@ -3,16 +3,16 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import accumulate
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from visionbus.training.batches import Batches, Compute, Features
+from visionbus.training.batches import Batches, Features
 from visionbus.training.held_out import HeldOut
 from visionbus.training.history import Epoch
 from visionbus.training.optimizer import optimizer_for, set_rate
+from visionbus.training.order import Order
 from visionbus.training.recipe import Phase, Recipe, phases_of
 from visionbus.training.schedule import Schedule
 from visionbus.training.seeds import derived
@@ -40,21 +40,20 @@ class Fitting:
     ) -> None:
         """Begin with a fresh network, or go on where the state `start` was kept; see `fit` for the others."""
         self._network = network
-        self._dataset = dataset
         self._recipe = recipe
         self._fabric = fabric
         self._seed = seed
         self._phases = phases_of(network) if phases is None else tuple(phases)
         self._learnable = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
-        self._per_epoch = recipe.steps_per_epoch(len(dataset))
+        self._order = Order(len(dataset), recipe, seed)
         self.schedule = Schedule.of(recipe.phase_steps(self._phases, len(dataset)))
         self._parts = 1  # in which each batch is computed; of several processes each computes its share at once
-        self._order: tuple[tuple[int, int], tuple[Tensor, ...]] = ((-1, -1), ())
         fabric.to_device(network)
         self._images = Batches(dataset, fabric.device)
         self._held_out = None
         if validation and fabric.global_rank == 0:
             self._held_out = HeldOut(validation, network, self._phases, fabric)
+        self._entered = -1  # the phase
         self._weights = torch.tensor(recipe.weights, device=fabric.device) if recipe.weights else None
         self._begin_epoch()
         if start is None:
@@ -70,7 +69,7 @@ class Fitting:
     @property
     def epoch_is_over(self) -> bool:
         """Whether the last step was the last one of an epoch, or of a phase."""
-        return self._shown > 0 and (self.schedule.step % self._per_epoch == 0 or self.schedule.finished)
+        return self._shown > 0 and (self.schedule.step % self._order.per_epoch == 0 or self.schedule.finished)
 
     @property
     def prepared(self) -> bool:
@@ -78,7 +77,12 @@ class Fitting:
         return all(features.complete for features in self._features)
 
     @property
-    def features(self) -> tuple[int, int]:
+    def learns_features(self) -> bool:
+        """Whether only the head learns, from features, which takes hardly any time."""
+        return self._phase.features
+
+    @property
+    def computed(self) -> tuple[int, int]:
         """Of how many images the features are computed, and of how many they are wanted."""
         return sum(one.done for one in self._features), sum(one.wanted for one in self._features)
 
@@ -95,12 +99,17 @@ class Fitting:
             return f"out of memory on the device: features are computed of {features.at_once} images at a time"
         return ""
 
-    def make_do(self) -> None:
-        """Show no more images than those whose features are computed, but one batch at least, in fewer steps."""
-        sizes = [len(batch) for batch in self._batches(0)]
-        ready = sum(shown <= self._features[-1].done for shown in accumulate(sizes))
-        self.shorten(max(ready, 1))
-        self._features[-1].want(sum(sizes[: self.schedule.limits[self.schedule.phase]]))
+    def make_do(self) -> bool:
+        """Learn no more images than those whose features are computed, but a batch at least, and in this phase alone.
+
+        Return whether that changes anything.
+        """
+        features = self._features[0]
+        if features.complete or features.wanted <= self._recipe.batch:
+            return False
+        self._order.limit(features.want(self._recipe.batch))
+        self.schedule = self.schedule.ending_after(*self._recipe.phase_steps((self._phase,), len(self._order.part)))
+        return True
 
     def step(self, *, stop: bool = False) -> tuple[bool, str]:
         """Show the next batch to the network, and let it learn; what it needs is prepared, if it is not yet.
@@ -108,6 +117,7 @@ class Fitting:
         Returns:
             Whether the first process was told to stop, and what became of memory that did not suffice, or nothing.
         """
+        self._enter_phase()
         while not self.prepared:
             self.prepare()
         began, fact = time.monotonic(), ""
@@ -117,11 +127,8 @@ class Fitting:
         self._optimizer.zero_grad()
         self._sums += figures[:2]
         self._shown += len(self._chosen())
-        phase = self.schedule.phase
-        self._place = (*self.schedule.epoch(self._per_epoch), self._phase.features)
+        self._place = (*self.schedule.epoch(self._order.per_epoch), self._phase.features)
         self.schedule = self.schedule.advanced()
-        if self.schedule.phase != phase and not self.schedule.finished:
-            self._enter_phase()
         self._seconds += time.monotonic() - began
         return stop if self.alone else bool(figures[2] > 0), fact
 
@@ -129,8 +136,6 @@ class Fitting:
         """Take at most this many further steps; return whether that changes anything."""
         before = self.schedule
         self.schedule = before.shortened(left)
-        if self.schedule.phase != before.phase and not self.schedule.finished:
-            self._enter_phase()
         return self.schedule != before
 
     def agreed(self, number: int) -> int:
@@ -146,6 +151,7 @@ class Fitting:
             epoch = self._held_out.measured(epoch, self._network)
             self._learn()
         self._begin_epoch()
+        self._enter_phase()
         return epoch
 
     def state(self) -> State:
@@ -156,14 +162,15 @@ class Fitting:
             "schedule": asdict(self.schedule),
             "epoch": {"sums": self._sums.tolist(), "shown": self._shown, "seconds": self._seconds},
             "parts": self._parts,
+            "images": self._order.state(),
             "held out": self._held_out and self._held_out.state(),
         }
 
     def go_to(self, schedule: Schedule) -> None:
         """Go on at another position, with a new optimizer."""
         self.schedule = schedule
-        if not schedule.finished:
-            self._enter_phase()
+        self._entered = -1
+        self._enter_phase()
 
     def end(self) -> str:
         """Leave the network as it was found, but for what it learnt; return what became of that, or nothing.
@@ -182,7 +189,9 @@ class Fitting:
         self._sums = torch.tensor(epoch["sums"], device=self._fabric.device)
         self._shown, self._seconds = epoch["shown"], epoch["seconds"]
         self._parts = state["parts"]
-        if self._held_out and state.get("held out"):
+        if state["images"] is not None:
+            self._order.limit(state["images"])
+        if self._held_out and state["held out"]:
             self._held_out.load(state["held out"])
         self.go_to(Schedule.from_json(state["schedule"]))
         if not self.schedule.finished:
@@ -219,7 +228,7 @@ class Fitting:
         generator = torch.Generator().manual_seed(self._derived("augment"))
         figures = torch.zeros(2, device=self._fabric.device)
         for part in chosen[self._fabric.global_rank :: world].tensor_split(self._parts):
-            images, truth = (self._features or (self._images,))[-1].take(part)
+            images, truth = self._learnt.take(part)
             if not self._phase.features:
                 images = self._recipe.augment(images, generator)
             logits = self._model(images)
@@ -242,32 +251,27 @@ class Fitting:
 
     def _chosen(self) -> Tensor:
         """Return the images of the present step, int64 [n], the same in all processes."""
-        epoch, place = divmod(self.schedule.step, self._per_epoch)
-        return self._batches(epoch)[place]
-
-    def _batches(self, epoch: int) -> tuple[Tensor, ...]:
-        """Return the images of each step in an epoch of the present phase."""
-        key = (self.schedule.phase, epoch)
-        if self._order[0] != key:
-            generator = torch.Generator().manual_seed(derived(self._seed, "order", *key))
-            order = torch.randperm(len(self._dataset), generator=generator)
-            self._order = (key, order.tensor_split(self._per_epoch))
-        return self._order[1]
+        return self._order.step(self.schedule.phase, self.schedule.step)
 
     def _derived(self, what: str) -> int:
         """Return a random number for the present step of this process."""
         return derived(self._seed, what, self.schedule.phase, self.schedule.step, self._fabric.global_rank)
 
     def _enter_phase(self) -> None:
-        """Let what is to learn in the present phase learn, with a new optimizer."""
+        """Let what is to learn in the present phase learn, with a new optimizer, if that is not so already."""
+        if self.schedule.finished or self.schedule.phase == self._entered:
+            return
+        self._entered = self.schedule.phase
         self._phase = self._phases[self.schedule.phase]
         for name, parameter in self._network.named_parameters():
             parameter.requires_grad_(name in self._learnable and name.startswith(self._phase.learns))
         learner: nn.Module = self._network
+        self._learnt: Batches | Features = self._images
         self._features: tuple[Features, ...] = ()
         if self._phase.features:
             self._network.eval()
             self._features = self._wanted_features()
+            self._learnt = self._features[0]
             learner = self._network.head  # type: ignore[assignment]
         self._optimizer = optimizer_for(learner, self._recipe, adaptive=self._phase.adaptive)
         self._model, _ = self._fabric.setup(learner, self._optimizer)
@@ -287,8 +291,12 @@ class Fitting:
         self._seconds = 0.0
 
     def _wanted_features(self) -> tuple[Features, ...]:
-        """Return whose features the present phase wants: the images held out, and, last, those that it shows."""
-        limit, device = self.schedule.limits[self.schedule.phase], self._fabric.device
-        compute: Compute = self._network.features  # type: ignore[assignment]
-        shown = Features(self._dataset, device, compute, torch.cat(self._batches(0)[:limit]))
-        return (self._held_out.features(compute), shown) if self._held_out else (shown,)
+        """Return whose features the present phase wants: first the images that it shows, then those held out."""
+
+        def compute(images: Tensor) -> Tensor:
+            with self._fabric.autocast():
+                return self._network.features(images)  # type: ignore[no-any-return,operator]
+
+        phase = self.schedule.phase
+        shown = Features(self._images, compute, torch.cat(self._order.epoch(phase, 0)[: self.schedule.limits[phase]]))
+        return (shown, self._held_out.features(compute)) if self._held_out else (shown,)

@@ -25,7 +25,6 @@ class HeldOut:
 
     def __init__(self, dataset: Dataset, network: nn.Module, phases: Sequence[Phase], fabric: Fabric) -> None:
         """Begin with a fresh network."""
-        self._dataset = dataset
         self._fabric = fabric
         self._images = Batches(dataset, fabric.device)
         self._features: Features | None = None
@@ -36,15 +35,15 @@ class HeldOut:
 
     def features(self, compute: Compute) -> Features:
         """Return features of the images, which are to be computed before the next epoch's end."""
-        self._features = Features(self._dataset, self._fabric.device, compute)
+        self._features = Features(self._images, compute)
         return self._features
 
     def measured(self, epoch: Epoch, network: nn.Module) -> Epoch:
         """Return the figures of an epoch with those on these images; the network is left in evaluation mode."""
-        features = self._features if epoch.features and self._features and self._features.complete else None
-        loss, right = self._measure(network, features)
+        loss, right = self._measure(network, self._features if epoch.features else None)
+        tuned = self._after is not None and not self._after.features
         self._after = replace(epoch, validation_loss=loss, validation_accuracy=right)
-        if epoch.features and self._fresh:
+        if epoch.features and self._fresh and not tuned:
             self._before, self._head = self._after, copied(network.head.state_dict())  # type: ignore[union-attr]
         return self._after
 
@@ -76,15 +75,16 @@ class HeldOut:
     def _measure(self, network: nn.Module, features: Features | None) -> tuple[float, float]:
         """Return the mean loss and the accuracy, by the head alone if there are features."""
         network.eval()
-        given, classify = self._images, network
+        given: Batches | Features = self._images
+        classify = network
         if features:
             given, classify = features, network.head  # type: ignore[assignment]
         sums = torch.zeros(2, device=self._fabric.device)
         with torch.inference_mode(), self._fabric.autocast():
-            for part in torch.split(torch.arange(len(given)), _AT_ONCE):
+            for part in torch.split(torch.arange(len(self._images)), _AT_ONCE):
                 images, truth = given.take(part)
                 logits = classify(images).float()
                 right = (logits.argmax(dim=1) == truth).sum()
                 sums += torch.stack([nn.functional.cross_entropy(logits, truth, reduction="sum"), right])
-        loss, accuracy = (sums / len(given)).tolist()
+        loss, accuracy = (sums / len(self._images)).tolist()
         return loss, accuracy

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from typing import Literal, Self
 
 FitName = Literal["decide", "final"]
@@ -65,7 +66,7 @@ def compact(history: Sequence[Epoch], seed: int) -> list[dict[str, object]]:
 def spoilt(history: Sequence[Epoch], seed: int) -> bool:
     """Tell whether the fine-tuning of a backbone did harm, as the images held out from the fit that decides say."""
     deciding = [epoch for epoch in history if (epoch.fit, epoch.seed) == ("decide", seed)]
-    before = [epoch for epoch in deciding if epoch.features]
+    before = list(takewhile(lambda epoch: epoch.features, deciding))
     return bool(before) and did_harm(before[-1], deciding[-1])
 
 
@@ -75,7 +76,7 @@ def did_harm(before: Epoch, after: Epoch) -> bool:
     It is if the loss is larger, too: accuracy alone differs by chance where few images are held out.
     """
     (loss, accuracy), (tuned_loss, tuned_accuracy) = _held_out(before), _held_out(after)
-    return tuned_accuracy < accuracy and tuned_loss > loss
+    return tuned_accuracy < accuracy and not tuned_loss <= loss  # which may be no number
 
 
 def _held_out(epoch: Epoch) -> tuple[float, float]:

@@ -148,12 +148,11 @@ def _prepared(fitting: Fitting, control: Control, observer: Observer) -> bool:
     while not fitting.prepared:
         if fact := fitting.prepare():
             observer.say(fact)
-        observer.features(*fitting.features)
+        observer.features(*fitting.computed)
         if fitting.alone and control.stopped():  # several processes stop together, at a step
             return False
-        if fitting.alone and time.monotonic() >= control.deadline and not fitting.prepared:
-            fitting.make_do()
-            observer.say("the time was over before all features were computed: the others are not learnt")
+        if fitting.alone and time.monotonic() >= control.deadline and fitting.make_do():
+            observer.say("the time was over before all features were computed: the other images are not learnt")
     return True
 
 
@@ -167,8 +166,11 @@ class _Pace:
         self._since = 0.0
 
     def affordable(self, fitting: Fitting) -> int | None:
-        """Return the number of steps, every few steps; None between, and where there is no deadline."""
-        if self._deadline == math.inf or fitting.schedule.finished:
+        """Return the number of steps, every few steps; None between, and where there is no deadline.
+
+        Steps of a head that learns from features are not left out: they take hardly any time.
+        """
+        if self._deadline == math.inf or fitting.schedule.finished or fitting.learns_features:
             return None
         now = time.monotonic()
         if fitting.schedule.phase != self._phase:  # the first step of a phase is slower, and not counted

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from visionbus.training.progress import TrainingProgress
-from visionbus.vision import DatasetError
+from visionbus.vision import DatasetError, Input
 from visionbus.vision.datasets import Checks, Columns, Decoding, Holdout, TrainingData, open_data
 from visionbus.vision.datasets.array_sources import Source
-from visionbus.vision.datasets.choosing import Spec
+from visionbus.vision.datasets.choosing import Chooser
 from visionbus.vision.datasets.dataset import joined
 from visionbus.vision.datasets.leaks import digests
 from visionbus.vision.datasets.opened import Split, divided
@@ -17,7 +17,7 @@ VALIDATION = 0.1  # the fraction of each class that is held out where no validat
 
 def open_for_training(
     data: Source | TrainingData,
-    spec: Spec,
+    spec: Input | Chooser,
     *,
     seed: int,
     columns: Columns | None,

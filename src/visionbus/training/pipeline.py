@@ -18,7 +18,7 @@ from visionbus.training.export import write
 from visionbus.training.history import Epoch
 from visionbus.training.opening import open_for_training
 from visionbus.training.options import Options, Precision
-from visionbus.training.planning import end_of_fits, gone_on, planned
+from visionbus.training.planning import end_of_fits, gone_on, part_of, planned
 from visionbus.training.processes import refuse_children
 from visionbus.training.progress import TrainingProgress
 from visionbus.training.provenance import environment, figures, provenance
@@ -88,7 +88,7 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
     """Train a network and write it as one self-describing ONNX file, with a model card and a report next to it.
 
     A network is fitted on the training images; the validation images, a tenth of each class where none are given,
-    decide the temperature of its probabilities. Where they were held out here, a fresh network is then fitted on all of
+    decide the temperature of its probabilities, and whether a backbone is fine-tuned. Where they were held out here, a fresh network is then fitted on all of
     both in the same way; or, with many small images, the same one for three fifths of the epochs, which teaches it as
     much. The test set is used once, at the end.
 
@@ -186,7 +186,7 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
         ends = math.inf if earlier else end_of_fits(plan, began)
         name = plan.options.name or output.stem
         with Stop() as stop:
-            outcome = Session(plan, opened, source, path, checkpoint_every, ends, progress, stop).run()
+            outcome = Session(plan, part_of(opened, plan), source, path, checkpoint_every, ends, progress, stop).run()
             if outcome.stopped:
                 progress.say(f"stopped: {outcome.stopped}; writing what there is")
             made = provenance(

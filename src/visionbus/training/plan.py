@@ -1,7 +1,7 @@
 """All that a training decides before its first step, as one value: from facts about the data and the user's options."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
 from typing import Any, Self
@@ -16,7 +16,8 @@ _ORTHOGONAL = 0.035  # the peak rate of orthogonalised steps; measured with full
 _EPOCHS = 6.0  # ... in no more epochs than these, which are the default ...
 _FURTHER = 0.6  # ... and how many of them a final fit that goes on from what decided needs
 _TUNED = 32  # the largest batch where weights are fine-tuned: in so few epochs, larger ones make too few steps
-_HALVINGS = 30  # of the range of epochs in which those are looked for that a time budget allows
+_HALVINGS = 30  # of a range in which the most is looked for that a time budget allows
+_FEWEST = 4.0  # epochs of a head, and one of fine-tuning, before fewer images are learnt
 _UNEVEN = 3.0  # how often the largest class must outnumber the smallest for classes to be weighted
 
 
@@ -60,7 +61,8 @@ class Plan:
         network: what is built: `kind`, and what that kind needs.
         recipe: how each network is fitted.
         phases: of each fit, as the network defines them.
-        images: how many images each fit has: that which decides, and the final ones.
+        images: how many images each fit has: that which decides, and the final ones. With a time budget they may be
+            fewer than there are.
         refit: whether there are final fits, on training and validation together.
         seed: of the first fit.
         repeats: the number of networks that are measured.
@@ -140,20 +142,35 @@ class Plan:
     def within(self, seconds: float, step: float) -> "Plan":
         """Return a plan whose fits take at most this long, where a step takes `step` seconds; at least one step each.
 
-        Epochs are whole, unless even one is too long.
+        Epochs are whole, unless even one is too long. Where features are computed first, which more epochs of theirs
+        do not lengthen, there are a few epochs at least, of fewer images if need be.
         """
-
-        def seconds_of(epochs: float) -> float:
-            return sum(replace(self, recipe=replace(self.recipe, epochs=epochs)).costs) * step
-
-        least, most = 1 / self.recipe.steps_per_epoch(self.images[self.refit]), self.recipe.epochs
-        if most <= least or seconds_of(most) <= seconds:
+        if self.seconds(step) <= seconds:
             return self
-        for _ in range(_HALVINGS):
-            middle = (least + most) / 2
-            least, most = (middle, most) if seconds_of(middle) <= seconds else (least, middle)
-        epochs = math.floor(least) if least >= 1 else least
+        staged = self.phases[0].features
+        least = _FEWEST if staged else 1 / self.recipe.steps_per_epoch(self.images[self.refit])
+        plan = self
+        if least < self.recipe.epochs:
+            epochs = _most(lambda epochs: self.for_epochs(epochs).seconds(step) <= seconds, least, self.recipe.epochs)
+            plan = self.for_epochs(math.floor(epochs) if epochs >= 1 else epochs)
+        if staged and plan.seconds(step) > seconds:
+            plan = plan.for_share(_most(lambda share: plan.for_share(share).seconds(step) <= seconds, 0.0, 1.0))
+        return plan
+
+    def seconds(self, step: float) -> float:
+        """Return how long all fits take, where a step takes `step` seconds."""
+        return sum(self.costs) * step
+
+    def for_epochs(self, epochs: float) -> "Plan":
+        """Return the plan with so many epochs."""
         return _with_steps(replace(self, recipe=replace(self.recipe, epochs=epochs)))
+
+    def for_share(self, share: float) -> "Plan":
+        """Return the plan for a share of the images, a batch at least."""
+        train, together, validation = (
+            max(math.ceil(images * share), min(images, self.recipe.batch)) for images in (*self.images, self.validation)
+        )
+        return replace(self, images=(train, together), validation=validation)
 
     def _images(self, name: FitName) -> int:
         return self.images[name == "final"]
@@ -163,7 +180,7 @@ class Plan:
         recipe, images = self.recipe_of(name), self._images(name)
         per_epoch = recipe.steps_per_epoch(images)
         measuring = self.validation / recipe.batch / 3 if name == "decide" else 0.0
-        cost = 0.0
+        cost = measuring  # for the temperature, in the end
         for phase, limit in zip(self.phases, recipe.phase_steps(self.phases, images), strict=True):
             if phase.features:  # of no more images than are shown; those that are measured are computed once, too
                 cost += min(limit, per_epoch) / 3 + measuring
@@ -248,6 +265,14 @@ def _with_steps(plan: Plan) -> Plan:
 def _suits_orthogonal(network: Mapping[str, object]) -> bool:
     """Tell whether all convolutions stand before a batch norm, as in ours; images must not be halved first."""
     return network.get("kind") == "small" and not network.get("stem")
+
+
+def _most(fits: Callable[[float], bool], least: float, most: float) -> float:
+    """Return nearly the largest number that fits, or the least one."""
+    for _ in range(_HALVINGS):
+        middle = (least + most) / 2
+        least, most = (middle, most) if fits(middle) else (least, middle)
+    return least
 
 
 def class_weights(counts: Sequence[int]) -> tuple[float, ...]:

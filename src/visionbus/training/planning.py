@@ -18,7 +18,9 @@ from visionbus.training.processes import fabric_for, most_devices
 from visionbus.training.progress import TrainingProgress
 from visionbus.training.provenance import environment
 from visionbus.training.recipe import Recipe, phases_of
-from visionbus.vision.datasets import TrainingData
+from visionbus.vision import Dataset
+from visionbus.vision.datasets import Decoding, TrainingData
+from visionbus.vision.datasets.dataset import stratified
 
 _WRITING = 15.0  # seconds of a time budget that are kept for exporting, checking and describing the model
 _MOST_WRITING = 0.3  # of a time budget, however small it is
@@ -61,6 +63,11 @@ def planned(
         f"{', '.join(f'{len(images)} {part}' for part, images in opened.parts.items())} images of {height} x {width} x "
         f"{channels}, {len(plan.classes)} classes; {_epochs(plan)}; {plan.precision}"
     )
+    if plan.images[0] < len(opened.train):
+        progress.say(
+            f"note: in this time, {plan.images[0]} of {len(opened.train)} training images can be learnt, and "
+            f"{plan.validation} of {len(opened.validation or ())} are held out"
+        )
     if not plan.refit and not opened.held_out:
         progress.say("note: the validation split that is given is never learnt, unless --refit says so")
     return plan
@@ -88,10 +95,27 @@ def _facts(opened: TrainingData) -> Facts:
 
 
 def _reserve(budget: float, opened: TrainingData, plan: Plan, step: float) -> float:
-    """Return the seconds that are kept for all but the fits: measuring takes a third of a step, without learning."""
-    measured = len(opened.validation or ()) + len(opened.test or ()) * plan.repeats
-    measuring = measured / plan.recipe.batch * step / 3
+    """Return the seconds that are kept for all but the fits; measuring takes a third of a step, without learning."""
+    measuring = len(opened.test or ()) * plan.repeats / plan.recipe.batch * step / 3
     return min(_WRITING, _MOST_WRITING * budget) + _SPARE * budget + measuring
+
+
+def part_of(opened: TrainingData, plan: Plan) -> TrainingData:
+    """Return the data, or, where the plan has no time for all of it, the same share of each class."""
+
+    def some(images: Dataset, wanted: int) -> Dataset:
+        if wanted >= len(images):
+            return images
+        chosen = stratified(images.labels, wanted / len(images), plan.seed)
+        return images.subset(np.flatnonzero(chosen), memory=Decoding.memory)
+
+    train, together = plan.images
+    return replace(
+        opened,
+        train=some(opened.train, train),
+        validation=opened.validation and some(opened.validation, plan.validation),
+        trainval=opened.trainval and some(opened.trainval, together),
+    )
 
 
 def end_of_fits(plan: Plan, began: float) -> float:

@@ -87,7 +87,7 @@ class TrainingProgress:
         if not self._computing:
             self._computing, self._told = True, time.monotonic()
             self._bar.reset(self._task, description=f"{self._stage}: features", total=of)
-        self._bar.update(self._task, completed=done)
+        self._bar.update(self._task, completed=done, total=of)
         if not self._console.is_terminal and time.monotonic() - self._told > _TOLD:
             self._told = time.monotonic()
             self.say(f"{self._stage}: features of {done} of {of} images")

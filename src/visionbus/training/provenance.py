@@ -68,7 +68,7 @@ def figures(outcome: Outcome, plan: Plan, data: TrainingData) -> dict[str, objec
     if outcome.tests:
         first = outcome.tests[0]
         known |= {"test": summary(first), "repeats": seeds(outcome.tests, plan.seed), "per_class": per_class(first)}
-    if spoilt(outcome.checkpoint.history, plan.seed):
+    if outcome.checkpoint.finished and spoilt(outcome.checkpoint.history, plan.seed):
         known["fine_tuning"] = "left out: with it, the network was worse on the images held out"
     return known | ({"stopped": outcome.stopped} if outcome.stopped else {})
 

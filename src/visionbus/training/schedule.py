@@ -72,6 +72,12 @@ class Schedule:
             return _at_next_phase(limits, self.phase)
         return replace(self, limits=limits, shortened_at=self.step, done_then=self.done)
 
+    def ending_after(self, steps: int) -> "Schedule":
+        """Return the position with so many further steps in this phase, above 0, and none in later ones."""
+        later = (0,) * len(self.limits[self.phase + 1 :])
+        limits = (*self.limits[: self.phase], self.step + steps, *later)
+        return replace(self, limits=limits, shortened_at=self.step, done_then=self.done)
+
     def epoch(self, steps_per_epoch: int) -> tuple[int, int]:
         """Return the number of the present epoch, and how many there are, all phases together."""
         before = sum(math.ceil(limit / steps_per_epoch) for limit in self.limits[: self.phase])

@@ -65,7 +65,7 @@ class Session:
 
     Attributes:
         plan: all settings.
-        data: the splits; there is a validation split.
+        data: the splits, as far as the plan has time for them; there is a validation split.
         source: of the networks.
         path: the checkpoint file, which exists.
         every: the seconds after which it is written again.

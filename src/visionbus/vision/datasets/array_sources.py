@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy.typing as npt
 
-from visionbus.vision.datasets.choosing import Spec
+from visionbus.vision.datasets.choosing import Chooser
 from visionbus.vision.datasets.dataset import Dataset
 from visionbus.vision.datasets.fashion import fashion_mnist
 from visionbus.vision.datasets.idx_pairs import is_idx, read_pairs
@@ -14,6 +14,7 @@ from visionbus.vision.datasets.listing import Part, Skipped
 from visionbus.vision.datasets.npz import read_npz
 from visionbus.vision.datasets.streams import ArrayData, ImageStream, collect
 from visionbus.vision.errors import DatasetError
+from visionbus.vision.images import Input
 
 FASHION_MNIST = "fashion-mnist"
 
@@ -61,7 +62,7 @@ def read_arrays(path: Path) -> Arrays:
     )
 
 
-def take_arrays(source: object, spec: Spec | None, memory: int) -> Arrays:
+def take_arrays(source: object, spec: Input | Chooser | None, memory: int) -> Arrays:
     """Take arrays from an object, or Fashion-MNIST by its name.
 
     Args:

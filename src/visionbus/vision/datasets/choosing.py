@@ -37,7 +37,7 @@ class Look:
         return Input(side, side, mode, fit="crop")
 
 
-Spec = Input | Callable[[Look], Input]  # what image files are fitted to, or what chooses it
+Chooser = Callable[[Look], Input]  # of what image files are fitted to
 
 
 def look_at(paths: Sequence[Path]) -> Look:

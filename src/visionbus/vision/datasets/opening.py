@@ -5,7 +5,7 @@ from pathlib import Path
 
 from visionbus.vision.datasets.array_sources import FASHION_MNIST, Source, read_arrays, take_arrays
 from visionbus.vision.datasets.checks import Checks, check_classes
-from visionbus.vision.datasets.choosing import Spec
+from visionbus.vision.datasets.choosing import Chooser
 from visionbus.vision.datasets.decoding import Decoding
 from visionbus.vision.datasets.folders import list_folder
 from visionbus.vision.datasets.holdout import Holdout
@@ -16,11 +16,12 @@ from visionbus.vision.datasets.opening_arrays import open_arrays
 from visionbus.vision.datasets.opening_files import open_files
 from visionbus.vision.datasets.paths import TABLES
 from visionbus.vision.datasets.tables import Columns, list_table
+from visionbus.vision.images import Input
 
 
 def open_data(
     source: Source,
-    spec: Spec | None = None,
+    spec: Input | Chooser | None = None,
     *,
     classes: Sequence[str] | None = None,
     columns: Columns | None = None,

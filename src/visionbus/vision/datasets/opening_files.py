@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from visionbus.vision.datasets.checks import Checks, check_broken
-from visionbus.vision.datasets.choosing import Spec, look_at, suitable_input
+from visionbus.vision.datasets.choosing import Chooser, look_at, suitable_input
 from visionbus.vision.datasets.dataset import Dataset
 from visionbus.vision.datasets.decoding import Decoded, Decoding, decode
 from visionbus.vision.datasets.holdout import Holdout
@@ -37,7 +37,7 @@ class _Ordered:
 
 def open_files(
     listing: Listing,
-    spec: Spec | None,
+    spec: Input | Chooser | None,
     classes: Sequence[str] | None,
     *,
     holdout: Holdout,

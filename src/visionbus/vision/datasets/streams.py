@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from visionbus.vision.datasets.choosing import Spec, look_at_one
+from visionbus.vision.datasets.choosing import Chooser, look_at_one
 from visionbus.vision.datasets.listing import Skipped
 from visionbus.vision.datasets.rows import Rows
 from visionbus.vision.errors import DatasetError, ImageError
@@ -52,7 +52,7 @@ class Collected:
     skipped: tuple[Skipped, ...]
 
 
-def collect(stream: ImageStream, spec: Spec | None, memory: int) -> Collected:
+def collect(stream: ImageStream, spec: Input | Chooser | None, memory: int) -> Collected:
     """Go once through a stream, past files that are broken.
 
     Args:
