@@ -88,9 +88,9 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
     """Train a network and write it as one self-describing ONNX file, with a model card and a report next to it.
 
     A network is fitted on the training images; the validation images, a tenth of each class where none are given,
-    decide the temperature of its probabilities, and whether a backbone is fine-tuned. Where they were held out here, a fresh network is then fitted on all of
-    both in the same way; or, with many small images, the same one for three fifths of the epochs, which teaches it as
-    much. The test set is used once, at the end.
+    decide the temperature of its probabilities, and whether a backbone is fine-tuned. Where they were held out here, a
+    fresh network is then fitted on all of both in the same way; or, with many small images, the same one for three
+    fifths of the epochs, which teaches it as much. The test set is used once, at the end.
 
     While it trains, Ctrl-C or SIGTERM stops it within two steps, and the file has what was learnt so far, or, where a
     final fit was stopped, the finished network that decided; a second one stops it at once. All settings and weights

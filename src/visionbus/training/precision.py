@@ -16,8 +16,8 @@ from visionbus.training.seeds import random_state_of_its_own
 from visionbus.vision import Dataset
 
 _GAIN = 1.1  # how much faster bf16 must be to be chosen: it is less exact, and the trial is noisy
-_STEPS = 5  # in a trial; the first is slow, the fastest counts
-_SECONDS = 10.0  # after which a trial is over, if two steps are done
+_CHOICE = 3, 1.0  # steps of a trial of which the fastest counts, and the seconds after which two of them are enough
+_SPEED = 5, 10.0  # the same where the median counts, without the first, which is slow
 
 
 def choose(precision: Precision, network: nn.Module, sample: Dataset, recipe: Recipe) -> Precision:
@@ -31,24 +31,26 @@ def choose(precision: Precision, network: nn.Module, sample: Dataset, recipe: Re
     """
     if precision != "auto":
         return precision
-    bf16, fp32 = (min(_trial(name, network, sample, recipe)) for name in ("bf16", "fp32"))
+    bf16, fp32 = (min(_trial(name, network, sample, recipe, *_CHOICE)) for name in ("bf16", "fp32"))
     return "bf16" if bf16 * _GAIN < fp32 else "fp32"
 
 
 def step_seconds(precision: Precision, network: nn.Module, sample: Dataset, recipe: Recipe) -> float:
     """Return how long a step takes on one device: the median of a few, on a copy."""
-    return float(np.median(_trial(precision, network, sample, recipe)[1:]))
+    return float(np.median(_trial(precision, network, sample, recipe, *_SPEED)[1:]))
 
 
-def _trial(precision: Precision, network: nn.Module, sample: Dataset, recipe: Recipe) -> list[float]:
-    """Take a few steps on a copy; return the seconds of each."""
+def _trial(
+    precision: Precision, network: nn.Module, sample: Dataset, recipe: Recipe, steps: int, most: float
+) -> list[float]:
+    """Take a few steps on a copy, no more than two after `most` seconds; return the seconds of each."""
     fabric = fabric_for(precision)
     with random_state_of_its_own(fabric.device):
-        enough = replace(recipe, epochs=float(_STEPS * len(sample)))
+        enough = replace(recipe, epochs=float(steps * len(sample)))
         fitting = Fitting(copy.deepcopy(network), sample, enough, fabric=fabric, seed=0)
         fitting.go_to(replace(fitting.schedule, phase=len(fitting.schedule.limits) - 1))
         seconds: list[float] = []
-        while len(seconds) < 2 or (len(seconds) < _STEPS and sum(seconds) < _SECONDS):
+        while len(seconds) < 2 or (len(seconds) < steps and sum(seconds) < most):
             began = time.perf_counter()
             fitting.step()
             if fabric.device.type == "cuda":
