@@ -1,8 +1,7 @@
 """Finds images with the same pixels in two splits, or under two labels."""
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,36 +44,46 @@ class Leak:
 
 def digest(pixels: npt.NDArray[np.uint8]) -> Digests:
     """Return 16 bytes, uint8 [16], that are the same for the same pixels."""
-    return np.frombuffer(hashlib.blake2b(pixels.tobytes(), digest_size=16).digest(), np.uint8)
+    return np.frombuffer(_digest(pixels), np.uint8)
 
 
 def digests(images: npt.NDArray[np.uint8]) -> Digests:
     """Return the digest of each image, uint8 [image, 16]."""
-    return np.stack([digest(image) for image in images]) if len(images) else np.zeros((0, 16), np.uint8)
+    return np.frombuffer(b"".join(map(_digest, images)), np.uint8).reshape(-1, 16)
 
 
-def find_leaks(marks: Digests, places: Sequence[Place]) -> tuple[list[tuple[Leak, list[int]]], int]:
+def _digest(pixels: npt.NDArray[np.uint8]) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest()
+
+
+def find_leaks(marks: Digests, place: Callable[[int], Place]) -> tuple[list[tuple[Leak, list[int]]], int]:
     """Find the leaks among images.
 
     Args:
         marks: the digest of each image, uint8 [image, 16].
-        places: where each is.
+        place: tells where the image of an index is.
 
     Returns:
         Each leak with the indices of its images, and how many harmless copies there are: same split, same label.
     """
-    groups: dict[bytes, list[int]] = defaultdict(list)
-    for index, mark in enumerate(marks):
-        groups[mark.tobytes()].append(index)
     leaks, copies = [], 0
-    for members in groups.values():
-        if len(members) > 1:
-            leak = Leak(tuple(places[index] for index in members))
-            if leak.across_splits or leak.across_labels:
-                leaks.append((leak, members))
-            else:
-                copies += len(members) - 1
+    for members in _alike(marks):
+        leak = Leak(tuple(map(place, members)))
+        if leak.across_splits or leak.across_labels:
+            leaks.append((leak, members))
+        else:
+            copies += len(members) - 1
     return leaks, copies
+
+
+def _alike(marks: Digests) -> list[list[int]]:
+    """Return the indices of the images that share a digest with others, group by group, in their order."""
+    keys = np.ascontiguousarray(marks).view(np.uint64)
+    order = np.lexsort(keys.T)  # stable
+    begins = np.flatnonzero((np.diff(keys[order], axis=0, prepend=~keys[order[:1]]) != 0).any(axis=1))
+    ends = np.append(begins[1:], len(order))
+    several = np.flatnonzero(ends - begins > 1)
+    return sorted(order[begins[one] : ends[one]].tolist() for one in several)
 
 
 def kept_out(leaks: Sequence[tuple[Leak, list[int]]]) -> list[int]:

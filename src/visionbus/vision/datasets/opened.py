@@ -1,7 +1,9 @@
 """The data of a training, opened: its splits, and what was found on the way."""
 
-from collections.abc import Mapping
+from bisect import bisect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 
@@ -79,7 +81,7 @@ def divided(data: TrainingData, parts: Mapping[Part, Split], *, keep_leaks: bool
         memory: a split that loses images is copied; above this many bytes it is memory-mapped.
     """
     parts = {part: parts[part] for part in PARTS if part == "train" or (part in parts and len(parts[part].dataset))}
-    leaks, copies = find_leaks(np.concatenate([split.marks for split in parts.values()]), _places(parts))
+    leaks, copies = find_leaks(np.concatenate([split.marks for split in parts.values()]), _placing(parts))
     out = [] if keep_leaks else kept_out(leaks)
     notes = [f"copies within one split and class: {copies}"] if copies else []
     notes += [f"kept out of validation and test, since they leak: {count(len(out), 'image')}"] if out else []
@@ -114,17 +116,19 @@ def _empty_classes(part: Part, dataset: Dataset) -> list[str]:
     return [f"{part} has no image of {', '.join(empty[:_NAMED])}{more}: nothing is known of how well it is found"]
 
 
-def _places(parts: Mapping[Part, Split]) -> list[Place]:
-    """Return where each image is, those of the first split first."""
-    return [
-        Place(
-            part,
-            split.dataset.classes[label],
-            split.dataset.names[number] if split.dataset.names else f"image {number}",
+def _placing(parts: Mapping[Part, Split]) -> Callable[[int], Place]:
+    """Return what tells where an image is, by its index, those of the first split first."""
+    starts = list(accumulate((len(split.dataset) for split in parts.values()), initial=0))
+
+    def place(index: int) -> Place:
+        number = bisect(starts, index) - 1
+        part, dataset = list(parts)[number], list(parts.values())[number].dataset
+        own = index - starts[number]
+        return Place(
+            part, dataset.classes[dataset.labels[own]], dataset.names[own] if dataset.names else f"image {own}"
         )
-        for part, split in parts.items()
-        for number, label in enumerate(split.dataset.labels.tolist())
-    ]
+
+    return place
 
 
 def _without(dataset: Dataset, out: list[int], memory: int) -> Dataset:
