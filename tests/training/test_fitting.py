@@ -44,7 +44,7 @@ class Staged(torch.nn.Module):
             torch.nn.Linear(144, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Dropout()
         )
         self.head = torch.nn.Linear(8, 2)
-        self.plan = plan or [Phase(1, 1, ("head.",), features=True), Phase(1, 0.1)]
+        self.plan = plan if plan is not None else [Phase(1, 1, ("head.",), features=True), Phase(1, 0.1)]
         self.shown = 0
 
     def features(self, images):
@@ -161,6 +161,17 @@ def test_time_that_is_over_leaves_features_out_and_steps_with_them(stripes):
     after = weights(network)
     assert {name for name in before if (before[name] != after[name]).any()} == {"head.weight", "head.bias"}
     assert notes.epochs[-1].validation_loss < notes.epochs[0].validation_loss
+
+
+def test_single_step_teaches_something(stripes):
+    network, before = Greedy(99), weights(Greedy(99))
+    fitted(network, stripes(60), Recipe(epochs=1, batch=60))
+    assert (weights(network)["head.weight"] != before["head.weight"]).any()
+
+
+def test_network_without_phases_is_refused(stripes):
+    with pytest.raises(ValueError, match="return at least one Phase"):
+        fitted(Staged(()), stripes(60), Recipe(epochs=1, batch=60))
 
 
 def test_fit_of_part_of_the_features_goes_on_with_the_same_part(stripes):

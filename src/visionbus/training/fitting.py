@@ -39,10 +39,8 @@ class Fitting:
         start: State | None = None,
     ) -> None:
         """Begin with a fresh network, or go on where the state `start` was kept; see `fit` for the others."""
-        self._network = network
-        self._recipe = recipe
-        self._fabric = fabric
-        self._seed = seed
+        self._network, self._recipe = network, recipe
+        self._fabric, self._seed = fabric, seed
         self._phases = phases_of(network) if phases is None else tuple(phases)
         self._learnable = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
         self._order = Order(len(dataset), recipe, seed)
@@ -50,9 +48,8 @@ class Fitting:
         self._parts = 1  # in which each batch is computed; of several processes each computes its share at once
         fabric.to_device(network)
         self._images = Batches(dataset, fabric.device)
-        self._held_out = None
-        if validation and fabric.global_rank == 0:
-            self._held_out = HeldOut(validation, network, self._phases, fabric)
+        first = fabric.global_rank == 0
+        self._held_out = HeldOut(validation, network, self._phases, fabric) if validation and first else None
         self._entered = -1  # the phase
         self._weights = torch.tensor(recipe.weights, device=fabric.device) if recipe.weights else None
         self._begin_epoch()
@@ -202,7 +199,8 @@ class Fitting:
 
         None means that the device's memory did not suffice, and that smaller parts may help.
         """
-        rate = self._recipe.rate_at(self.schedule.done) * self._phase.rate
+        only = self.schedule.limits[self.schedule.phase] == 1  # a step at the rate of 0 would teach nothing
+        rate = self._recipe.rate_at(self._recipe.warmup if only else self.schedule.done) * self._phase.rate
         set_rate(self._optimizer, rate)
         torch.manual_seed(self._derived("network"))
         try:
@@ -287,8 +285,7 @@ class Fitting:
 
     def _begin_epoch(self) -> None:
         self._sums = torch.zeros(2, device=self._fabric.device)
-        self._shown = 0
-        self._seconds = 0.0
+        self._shown, self._seconds = 0, 0.0
 
     def _wanted_features(self) -> tuple[Features, ...]:
         """Return whose features the present phase wants: first the images that it shows, then those held out."""

@@ -134,5 +134,12 @@ class Phased(Protocol):
 
 
 def phases_of(network: nn.Module) -> tuple[Phase, ...]:
-    """Return the phases in which a network is fitted: those that it defines, or a single one."""
-    return tuple(network.phases()) if isinstance(network, Phased) else (Phase(),)
+    """Return the phases in which a network is fitted: those that it defines, or a single one.
+
+    Raises:
+        ValueError: if it defines none.
+    """
+    phases = tuple(network.phases()) if isinstance(network, Phased) else (Phase(),)
+    if not phases:
+        raise ValueError(f"phases() of {type(network).__name__} returns none: return at least one Phase")
+    return phases

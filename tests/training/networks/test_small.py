@@ -76,3 +76,9 @@ def test_same_seed_gives_the_same_weights_and_leaves_torch_s_random_state_alone(
     assert (one == same).all()
     assert (one != other).any()
     assert (torch.random.get_rng_state() == state).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 64), (8, 1)])
+def test_images_of_a_single_pixel_a_side_are_refused(size):
+    with pytest.raises(ValueError, match="2 a side at least"):
+        NetworkConfig.for_images(Input(*size, "L"), 3)

@@ -40,8 +40,15 @@ class NetworkConfig:
         """Choose as many stages as leave a few pixels per side: 3 for 28 pixels, 4 for 64, at most 5.
 
         Above 64 pixels a stem does the work of the first stage, which would take more time than all others.
+
+        Raises:
+            ValueError: if a side is a single pixel.
         """
         side = min(spec.height, spec.width)
+        if side < 2:
+            raise ValueError(
+                f"images of {spec.height} x {spec.width} pixels are too small: they need 2 a side at least"
+            )
         large = side > _LARGE
         stages = min(max(int(math.log2(side / 3.5)) - large, 1), _MAX_STAGES)
         widths = tuple(min(32 * 2 ** (stage + large), 256) for stage in range(stages))
