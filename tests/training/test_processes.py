@@ -194,7 +194,7 @@ def test_process_that_fails_after_its_fit_is_kept_fails_nothing(stripes, tmp_pat
     plan = make_plan(facts, Options(), {}, (Phase(),))
     begun = checkpoint.Checkpoint(plan, "", {})
     checkpoint.save(begun, path)
-    job = Job("decide", 0, plan.recipe, path, 15.0, math.inf)
+    job = Job("decide", 0, plan.recipe, plan.phases, path, 15.0, math.inf)
     rest = {"threads": 1, "observer": silent, "stop": Stop()}
     done = launch(job, begun, torch.nn.Linear(1, 1), (stripes(9), None), fabric=Launching(path, 1), **rest)
     assert len(done.finished) == 1
