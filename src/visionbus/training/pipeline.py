@@ -34,8 +34,6 @@ from visionbus.vision.names import is_name
 from visionbus.vision.onnx import OnnxModel
 from visionbus.vision.report import write_report
 
-_CHECKED = 1000  # images on which the written file is compared with the network
-
 
 @dataclass(frozen=True)
 class Trained:
@@ -199,7 +197,7 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
                 typed=isinstance(data, str | os.PathLike),
             )
             described = Metadata(name, plan.classes, plan.input, figures(outcome, plan, opened), made)
-            model = _write(outcome, opened, output, described)
+            model = _write(outcome, opened, output, described, checked=plan.checked)
         if outcome.stopped:
             progress.say("the same command with --resume goes on")
         else:
@@ -225,11 +223,11 @@ def _check_size(opened: TrainingData, image_size: int | None) -> None:
         raise DatasetError(f"arrays stay {opened.input.height} x {opened.input.width}: leave the image size out")
 
 
-def _write(outcome: Outcome, opened: TrainingData, output: Path, described: Metadata) -> OnnxModel:
+def _write(outcome: Outcome, opened: TrainingData, output: Path, described: Metadata, *, checked: int) -> OnnxModel:
     """Write the model file, its card and the report about it."""
     with replacing(output.with_suffix(".md")) as card_file:
         images = opened.train.images
-        some = np.linspace(0, len(images) - 1, min(len(images), _CHECKED)).astype(int)  # files may be in order of class
+        some = np.linspace(0, len(images) - 1, min(len(images), checked)).astype(int)  # files may be in order of class
         model = write(outcome.classifier, output, described, images=images[some])
         card_file.write_text(card(model), encoding="utf-8")
     command = str(described.provenance["command"])

@@ -74,6 +74,7 @@ class Plan:
         options: what the user had decided.
         reserve: seconds of the budget that are kept for all but the fits.
         validation: the number of images that are measured after each epoch of a fit that decides.
+        checked: the number of images on which the written file is compared with the network, at most.
         further: the epochs of a final fit, as a share of the recipe's, where it goes on from the network of the fit
             before, which has the same seed; 0 where it begins with a fresh one, and has the recipe's epochs.
     """
@@ -95,6 +96,7 @@ class Plan:
     options: Options
     reserve: float = 0.0
     validation: int = 0
+    checked: int = 1000
     further: float = 0.0
 
     @property

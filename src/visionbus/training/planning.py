@@ -25,6 +25,8 @@ from visionbus.vision.datasets.dataset import stratified
 _WRITING = 15.0  # seconds of a time budget that are kept for exporting, checking and describing the model
 _MOST_WRITING = 0.3  # of a time budget, however small it is
 _SPARE = 0.05  # of a time budget
+_CHECKING = 0.05  # of a time budget, at most, but for ...
+_FEWEST = 50  # ... images on which a file is checked all the same
 
 
 def planned(
@@ -56,7 +58,9 @@ def planned(
     plan = replace(plan, precision=choose(plan.precision, trial, sample, plan.recipe))
     if options.time_budget is not None:
         step = step_seconds(plan.precision, trial, sample, plan.recipe)
-        plan = replace(plan, reserve=_reserve(options.time_budget, opened, plan, step))
+        image = step / plan.recipe.batch / 3  # the seconds of one that is classified
+        plan = replace(plan, checked=max(min(int(_CHECKING * options.time_budget / image / 2), plan.checked), _FEWEST))
+        plan = replace(plan, reserve=_reserve(options.time_budget, opened, plan, image))
         plan = plan.within(options.time_budget - plan.reserve - (time.monotonic() - began), step)
     height, width, channels = plan.input.shape
     progress.say(
@@ -94,9 +98,12 @@ def _facts(opened: TrainingData) -> Facts:
     )
 
 
-def _reserve(budget: float, opened: TrainingData, plan: Plan, step: float) -> float:
-    """Return the seconds that are kept for all but the fits; measuring takes a third of a step, without learning."""
-    measuring = len(opened.test or ()) * plan.repeats / plan.recipe.batch * step / 3
+def _reserve(budget: float, opened: TrainingData, plan: Plan, image: float) -> float:
+    """Return the seconds that are kept for all but the fits, where an image is classified in `image` seconds.
+
+    Those on which the file is checked are classified twice, by the network and by the file.
+    """
+    measuring = (len(opened.test or ()) * plan.repeats + 2 * plan.checked) * image
     return min(_WRITING, _MOST_WRITING * budget) + _SPARE * budget + measuring
 
 
