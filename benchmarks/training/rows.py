@@ -23,7 +23,8 @@ KERAS, FASTAI, LIGHTNING = "Keras, mnist_convnet", "fastai, mnist_blocks", "Ligh
 PEERS = (KERAS, FASTAI, LIGHTNING)
 SCRATCH, KERAS_PHOTOS, FASTAI_PHOTOS = "visionbus, from scratch", "Keras, image_classification_from_scratch", "fastai"
 BACKBONE, PROBE = "visionbus, pretrained backbone", "linear probe on the same weights"
-BUDGETS = {"fashion-mnist": (30, 60, 120, 300), "photos": (30, 60, 120, 300)}  # seconds
+PRETRAINED = ("--backbone", "tf_efficientnet_lite0")
+BUDGETS = dict.fromkeys(("fashion-mnist", "photos"), (30, 60, 120, 300))  # seconds, by data
 DEFAULT, HELP, FIRST_EPOCH, DECODING = "visionbus", "visionbus --help", "first epoch", "decoding"
 
 
@@ -90,7 +91,7 @@ def same_cpu(case: Case) -> list[str]:
 
 def in_time(data: str, budget: float) -> Contestant:
     """Return ours with a time budget; photographs get the pretrained backbone."""
-    options = ("--backbone", "tf_efficientnet_lite0") if data == "photos" else ()
+    options = PRETRAINED if data == "photos" else ()
     return ours(budgeted(data, budget), data, "--time-budget", f"{budget:g}s", *options)
 
 
@@ -144,7 +145,7 @@ ROWS = {
     ),
     "pretrained": Row(
         "the same photographs with pretrained weights",
-        (fixed(ours(BACKBONE, "photos", "--backbone", "tf_efficientnet_lite0"), probe(PROBE, "photos")),),
+        (fixed(ours(BACKBONE, "photos", *PRETRAINED), probe(PROBE, "photos")),),
         ("photos",),
     ),
     "budget": Row(

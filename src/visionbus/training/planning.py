@@ -26,7 +26,7 @@ _WRITING = 15.0  # seconds of a time budget that are kept for exporting, checkin
 _MOST_WRITING = 0.3  # of a time budget, however small it is
 _SPARE = 0.05  # of a time budget
 _CHECKING = 0.05  # of a time budget, at most, but for ...
-_FEWEST = 50  # ... images on which a file is checked all the same
+_CHECKED = 50  # ... images on which a file is checked all the same
 
 
 def planned(
@@ -59,7 +59,7 @@ def planned(
     if options.time_budget is not None:
         step = step_seconds(plan.precision, trial, sample, plan.recipe)
         image = step / plan.recipe.batch / 3  # the seconds of one that is classified
-        plan = replace(plan, checked=max(min(int(_CHECKING * options.time_budget / image / 2), plan.checked), _FEWEST))
+        plan = replace(plan, checked=max(min(int(_CHECKING * options.time_budget / image / 2), plan.checked), _CHECKED))
         plan = replace(plan, reserve=_reserve(options.time_budget, opened, plan, image))
         plan = plan.within(options.time_budget - plan.reserve - (time.monotonic() - began), step)
     height, width, channels = plan.input.shape
