@@ -210,6 +210,9 @@ class Truncated:
     def get_watermark_offsets(self, _, timeout):
         return (0, 2)
 
+    def committed(self, partitions, timeout):
+        return partitions
+
     def incremental_unassign(self, _):
         pass
 
@@ -239,18 +242,6 @@ def test_receiver_that_is_put_out_of_its_group_loses_its_leases_and_says_so(capl
     thread._on_lost(Truncated(), [TopicPartition("images", 0)])
     assert lost == [one.lease]
     assert "images: partitions [0] went to others, as the group heard nothing of this receiver" in caplog.text
-
-
-def test_pause_for_want_of_room_lasts_until_there_is_room(monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr("visionbus.messaging.drivers.kafka.consumer.time.monotonic", lambda: clock[0])
-    nothing = lambda *_: None  # noqa: E731
-    thread = ConsumerThread({}, "images", Holding(1), arrived=nothing, lost=nothing, joined=nothing)
-    starved = []
-    for clock[0] in (0.0, 0.4, 0.6, 0.7, 1.1, 30.0):
-        starved.append(thread._starved(0))
-    assert starved == [False, False, True, True, True, True]
-    assert not thread._starved(1)
 
 
 class Fatal:

@@ -6,6 +6,9 @@ import uuid
 import pytest
 
 from visionbus.messaging import Message, connect
+from visionbus.messaging.drivers.kafka.holding import Holding
+from visionbus.messaging.drivers.kafka.liveness import Liveness
+from visionbus.messaging.drivers.kafka.pauses import Pauses
 
 
 async def lose_and_regain(url):
@@ -29,3 +32,14 @@ async def lose_and_regain(url):
 @pytest.mark.parametrize("protocol", ["consumer", "classic"])
 def test_partition_that_was_paused_when_it_was_lost_is_read_when_it_comes_back(kafka, protocol):
     asyncio.run(lose_and_regain(f"{kafka.url}?group_protocol={protocol}"))
+
+
+def test_pause_for_want_of_room_lasts_until_there_is_room(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("visionbus.messaging.drivers.kafka.pauses.time.monotonic", lambda: clock[0])
+    pauses = Pauses("images", Holding(1), Liveness())
+    starved = []
+    for clock[0] in (0.0, 0.4, 0.6, 0.7, 1.1, 30.0):
+        starved.append(pauses.starved(0))
+    assert starved == [False, False, True, True, True, True]
+    assert not pauses.starved(1)

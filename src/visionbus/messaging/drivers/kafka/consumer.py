@@ -12,7 +12,9 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from visionbus.messaging.drivers.kafka.commits import LEAVE, Commits
 from visionbus.messaging.drivers.kafka.errors import translated
+from visionbus.messaging.drivers.kafka.liveness import Liveness
 from visionbus.messaging.drivers.kafka.logs import ClientLog
+from visionbus.messaging.drivers.kafka.pauses import Pauses
 from visionbus.messaging.errors import AccessError, MessagingError, NotFoundError
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 POLL = 0.05  # seconds at a time that the thread waits for records, and acks for their commit
-STARVED = (0.5, 5.0)  # seconds without room after which all pause: doubled each time, as it throws away what was read
 MOST = 500  # records at a time
 DRAIN = 0.5  # seconds that a rebalance waits for what is handed out to be settled
 ANSWER = 10.0  # seconds for a question to the brokers
@@ -55,6 +56,9 @@ class ConsumerThread(threading.Thread):
         self.wanted_until = float("inf")  # the monotonic time from which what lies here idle is for other receivers
         self.failure: MessagingError | None = None  # that ends this receiver
         self.doubts_topic = False  # a broker does not know the topic: it may be deleted, or not known there yet
+        self.has_ended = False  # it holds nothing any more, and another one is to take its place
+        self.liveness = Liveness()
+        self._pauses = Pauses(topic, holding, self.liveness)
         self._configuration = configuration
         self._topic = topic
         self._holding = holding
@@ -64,10 +68,7 @@ class ConsumerThread(threading.Thread):
         self._log = ClientLog()
         self.away = False  # left the group for now
         self._is_abandoned = False
-        self._paused: set[int] = set()
-        self._full_since = float("inf")
-        self._starved_after = STARVED[0]
-        self._starving = False  # paused for want of room
+        self._is_closing = False
 
     def abandon(self, failure: MessagingError) -> None:
         """Have the thread leave and end without a commit, as its topic is another by now; from any thread."""
@@ -94,7 +95,7 @@ class ConsumerThread(threading.Thread):
     def _receive(self) -> None:
         """Receive by one client, until closed or until the client is beyond help."""
         self._commits = Commits(self._topic, self._holding)
-        self._was_assigned = self._is_broken = False
+        self._was_assigned = self._is_broken = self._is_closing = False
         client = Client(self._configuration | {"on_commit": self._commits.on_commit, "error_cb": self._on_error})
         try:
             self._join(client)
@@ -105,42 +106,23 @@ class ConsumerThread(threading.Thread):
 
     def _turn(self, client: Client) -> None:
         """Do one round, which takes at most `POLL` seconds if brokers need not be asked for offsets."""
-        if self._should_be_away() != self.away:
+        if self._should_be_away() != self.away and self.liveness.answers(client):
             (self._join if self.away else self._leave)(client)
         room = self._holding.room()
-        starved = self._starved(room)
-        self._pause(client, everything=starved)
-        if room > 0 or starved or self.away:
+        starved = self._pauses.starved(room)
+        if not self._pauses.bring_about(client, everything=starved):
+            self._holding.pause(POLL)
+        elif room > 0 or starved or self.away:
             self._read(client, max(min(room, self._holding.at_once()), 1))
         else:
             self._wait_for_room()
+        self._look_after(client)
         if not (self.away or self._is_abandoned):
             self._commits.send(client)
 
     def _should_be_away(self) -> bool:
         now = time.monotonic()
         return now > self.alive_until or (now > self.wanted_until and (self.away or self._holding.lies_idle()))
-
-    def _starved(self, room: int) -> bool:
-        """Return whether there has been no room for so long that rebalances must be served without reading."""
-        now = time.monotonic()
-        if room > 0:
-            self._full_since = float("inf")
-            self._starving = False
-        elif not self._starving:
-            self._full_since = min(self._full_since, now)
-            if now - self._full_since > self._starved_after:
-                self._starving = True
-                self._starved_after = min(self._starved_after * 2, STARVED[1])
-        return self._starving
-
-    def _pause(self, client: Client, *, everything: bool) -> None:
-        """Pause what is not to be read now, and resume the rest."""
-        wanted = self._holding.numbers() if everything else self._holding.blocked(self._paused)
-        if wanted != self._paused:
-            client.pause(self._partitions(wanted - self._paused))
-            client.resume(self._partitions((self._paused - wanted) & self._holding.numbers()))
-            self._paused = wanted
 
     def _read(self, client: Client, room: int) -> None:
         first = client.poll(POLL)
@@ -186,6 +168,7 @@ class ConsumerThread(threading.Thread):
                 self._holding.pause(AGAIN)
                 continue
             self._lost(self._holding.begin_again(number, low))
+            self._wait_for_answers(client)
             client.incremental_unassign([partition])  # librdkafka has stopped it, and seeks in no stopped one
             client.incremental_assign([TopicPartition(self._topic, number, low)])
             text = "%s-%d: what was to be read next is gone (%s); going on at %d, the earliest of up to %d"
@@ -212,14 +195,13 @@ class ConsumerThread(threading.Thread):
 
     def _leave_for_good(self, client: Client) -> None:
         try:
-            if not self._is_broken:
-                self._pause(client, everything=True)
-                if not self._is_abandoned:
-                    self._commits.finish(client)
-                if self._configuration["group.protocol"] == "classic":
-                    self._wait_to_be_heard(client)
+            if not (self._is_broken or self._is_abandoned):
+                self._commits.finish(client)
+            if not self._is_broken and self._configuration["group.protocol"] == "classic":
+                self._wait_to_be_heard(client)
         except KafkaException as error:
             log.warning("leaving the group of %s: %s", self._topic, error)
+        self._is_closing = True
         client.close()
         self._give_up(self._holding.numbers())
 
@@ -238,17 +220,21 @@ class ConsumerThread(threading.Thread):
         self._was_assigned = True
         self._is_joining = False
         if self._holding.hurry:  # closing: who comes next shall have them, and brokers would not be heard now
+            self._wait_for_answers(client)
             client.incremental_assign([])
             return
         committed = self._commits.read(client, partitions)
+        self._wait_for_answers(client)
         for one in committed:
             known = one.offset >= 0
             self._holding.assign(one.partition, one.offset if known else None, one.metadata if known else None)
         numbers = {one.partition for one in partitions}
         log.debug("%s: assigned %s", self._topic, sorted(numbers))
-        self._paused -= numbers
+        self._pauses.forget(numbers)
         client.incremental_assign([TopicPartition(one.topic, one.partition, one.offset) for one in committed])
-        client.resume(self._partitions(numbers))  # librdkafka keeps one paused over its loss and its return
+        client.resume(
+            [TopicPartition(self._topic, number) for number in sorted(numbers)]
+        )  # librdkafka keeps one paused over its loss and its return
         if self._holding.numbers():
             self._joined()
         else:  # others have them all, or there are none any more
@@ -263,6 +249,7 @@ class ConsumerThread(threading.Thread):
             commits = [] if self._is_abandoned else self._holding.commits(numbers)
             self._give_up(numbers)
         self._commits.send_and_wait(client, lambda: commits)
+        self._wait_for_answers(client)
         client.incremental_unassign(partitions)
 
     def _on_lost(self, client: Client, partitions: list[TopicPartition]) -> None:
@@ -271,15 +258,30 @@ class ConsumerThread(threading.Thread):
         text = "%s: partitions %s went to others, as the group heard nothing of this receiver for too long: %s"
         log.warning(text, self._topic, sorted(numbers), "what it acked last may come again")
         self._give_up(numbers)
+        self._wait_for_answers(client)
         client.incremental_unassign(partitions)
+
+    def _wait_for_answers(self, client: Client) -> None:
+        """Wait, in a rebalance, until librdkafka serves calls; one that is being closed does, but does not tell."""
+        while not (self._is_closing or self.liveness.answers(client)):
+            self._look_after(client)
+            time.sleep(POLL)
+
+    def _look_after(self, client: Client) -> None:
+        """End this thread, which may get stuck on its way, if librdkafka has stopped serving its client."""
+        if self.has_ended or not self.liveness.has_ended(client):
+            return
+        text = "the receiver of %s begins anew: its Kafka client has stopped answering, while brokers answer others"
+        log.warning(text, self._topic)
+        self.has_ended = True
+        self._give_up(self._holding.numbers())
+        self.stop()
+        self._arrived()
 
     def _give_up(self, numbers: set[int]) -> None:
         log.debug("%s: gives up %s", self._topic, sorted(numbers))
-        self._paused -= numbers
+        self._pauses.forget(numbers)
         self._lost(self._holding.forget(numbers))
-
-    def _partitions(self, numbers: Collection[int]) -> list[TopicPartition]:
-        return [TopicPartition(self._topic, number) for number in sorted(numbers)]
 
     def _on_error(self, error: KafkaError) -> None:
         """Take what concerns no partition: brokers that are away, which librdkafka goes on looking for."""

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from visionbus.messaging.driver import DriverSubscription, Patience
@@ -55,18 +56,25 @@ class KafkaSubscription(DriverSubscription):
         self._looking: asyncio.Task[None] | None = None
         self._closed = False
         self._patience = Patience(ack_deadline, time.monotonic())
-        self._holding = Holding(prefetch, prefetch_bytes)
-        self._thread = ConsumerThread(
+        self._limits = (prefetch, prefetch_bytes)
+        self._new_thread = partial(
+            ConsumerThread,
             configuration,
             topic,
-            self._holding,
             arrived=lambda: self._call(self._changed.set),
             lost=lambda leases: self._call(lost, leases),
             joined=lambda: self._call(self._joined.set),
         )
-        self._thread.wanted_until = self._patience.until
+        self._begin()
         self._alive()
         self._doubt = self._loop.call_later(LOOK, self._look_now_and_then)
+
+    def _begin(self) -> None:
+        """Have a thread receive, which is not held up by one that was there before and got stuck."""
+        self._holding = Holding(*self._limits)
+        self._thread = self._new_thread(self._holding)
+        self._thread.alive_until = time.monotonic() + self.ack_deadline
+        self._thread.wanted_until = self._patience.until
         self._thread.start()
 
     async def joined(self) -> None:
@@ -126,6 +134,8 @@ class KafkaSubscription(DriverSubscription):
 
     def _check(self) -> None:
         """Raise what keeps this receiver from receiving; a doubt about its topic is looked into beside."""
+        if self._thread.has_ended:
+            self._begin()
         if self._thread.failure:
             raise self._thread.failure.with_traceback(None)  # of which each raising adds to it
         if self._thread.doubts_topic and self._looking is None:
@@ -156,7 +166,9 @@ class KafkaSubscription(DriverSubscription):
                 )
         except MessagingError as error:
             log.info("cannot look whether %s is still there: %s", self._topic, error)
+            self._thread.liveness.brokers_answer(others=False)
             return False
+        self._thread.liveness.brokers_answer(others=True)
         return True
 
     async def ack(self, leases: Collection[Hashable]) -> None:
