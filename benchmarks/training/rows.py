@@ -77,7 +77,7 @@ def as_accurate(records: Sequence[Record]) -> list[Contestant]:
     """Return ours with the least schedule for each peer's accuracy of row a."""
     measured = [kept.of(records, "a", name) for name in PEERS]
     return scheduled(
-        records, [schedules.HARDER + statistics.mean(one["accuracy"] for one in runs) for runs in measured if runs]
+        records, [schedules.as_on_test(statistics.mean(one["accuracy"] for one in runs)) for runs in measured if runs]
     )
 
 

@@ -33,7 +33,7 @@ def of_documented(records: Sequence[Record]) -> str:
     lines, times = [], {}
     for name in rows.PEERS:
         if runs := kept.of(records, "a", name):
-            own = ours_for(records, "a", mean(runs, "accuracy") + schedules.HARDER)
+            own = ours_for(records, "a", schedules.as_on_test(mean(runs, "accuracy")))
             faster = f"{mean(runs, 'wall') / mean(own, 'wall'):.1f}" if own else "not measured"
             theirs = (name, epochs(runs), percent(runs), seconds(runs), seconds(runs, "cpu"))
             lines.append((*theirs, epochs(own), percent(own), seconds(own), faster))
@@ -49,7 +49,7 @@ def against_the_fastest(records: Sequence[Record], times: dict[str, float]) -> s
     fastest = min(times, key=times.__getitem__)
 
     def compared_at(accuracy: float) -> str:
-        own = ours_for(records, "a", accuracy + schedules.HARDER)
+        own = ours_for(records, "a", schedules.as_on_test(accuracy))
         if not own:
             return "ours is not measured yet"
         level = "at least" if mean(own, "accuracy") >= accuracy else "NOT"

@@ -9,6 +9,7 @@ from visionbus.training.augment import Augment  # noqa: E402 (the same)
 from visionbus.training.classifier import Classifier  # noqa: E402 (the same)
 from visionbus.training.loop import fit  # noqa: E402 (the same)
 from visionbus.training.networks import NetworkConfig, build  # noqa: E402 (the same)
+from visionbus.training.observer import Observer  # noqa: E402 (the same)
 from visionbus.training.precision import choose  # noqa: E402 (the same)
 from visionbus.training.recipe import Recipe  # noqa: E402 (the same)
 from visionbus.vision import Input, evaluate  # noqa: E402 (the same)
@@ -18,14 +19,11 @@ pytestmark = pytest.mark.slow  # torch takes seconds to import
 SPEC = Input(12, 12, "L")
 
 
-class Notes:
+class Notes(Observer):
     """Keeps what it is told."""
 
     def __init__(self):
         self.steps, self.epochs, self.facts = 0, [], []
-
-    def features(self, done, of):
-        pass
 
     def step(self):
         self.steps += 1

@@ -11,7 +11,8 @@ from torch import nn
 from visionbus.training import checkpoint as checkpoints
 from visionbus.training.checkpoint import Checkpoint
 from visionbus.training.history import Epoch, FitName
-from visionbus.training.loop import Control, Observer, fit
+from visionbus.training.loop import Control, fit
+from visionbus.training.observer import Observer
 from visionbus.training.recipe import Phase, Recipe
 from visionbus.training.state import State
 from visionbus.vision import Dataset
@@ -40,7 +41,7 @@ class Job:
     deadline: float
 
 
-class _Recorder:
+class _Recorder(Observer):
     """Passes on what it observes, and keeps the epochs."""
 
     def __init__(self, job: Job, observer: Observer) -> None:

@@ -4,14 +4,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from lightning_fabric import Fabric
 from torch import nn
 
 from visionbus.training.errors import DivergedError
 from visionbus.training.fitting import Fitting
-from visionbus.training.history import Epoch
+from visionbus.training.observer import Observer
 from visionbus.training.recipe import Phase, Recipe
 from visionbus.training.seeds import random_state_of_its_own
 from visionbus.training.state import State
@@ -19,22 +18,6 @@ from visionbus.vision import Dataset
 
 _LOOK = 10  # steps between two looks at the clock, which all processes take together
 _EPOCH_END = 1.0  # seconds since the state was last kept, so that it is kept again at the end of an epoch
-
-
-class Observer(Protocol):
-    """Follows the progress of a fit."""
-
-    def features(self, done: int, of: int) -> None:
-        """Called while features are computed: of how many images they are, and of how many they will be."""
-
-    def step(self) -> None:
-        """Called after each step."""
-
-    def epoch(self, epoch: Epoch) -> None:
-        """Called after each epoch."""
-
-    def say(self, fact: str) -> None:
-        """Called with what a user should know."""
 
 
 def _never() -> bool:

@@ -24,8 +24,8 @@ from visionbus.training.checkpoint import Checkpoint
 from visionbus.training.errors import CheckpointError, DivergedError, ProcessError, TrainingError
 from visionbus.training.history import Epoch
 from visionbus.training.job import Job, run
-from visionbus.training.loop import Observer
 from visionbus.training.memory import keep_freed
+from visionbus.training.observer import Observer
 from visionbus.training.options import Precision
 from visionbus.training.sharing import SharedDataset, share
 from visionbus.training.stop import Stop
@@ -198,7 +198,7 @@ def _listen(link: Connection, observer: Observer) -> None:
             observer = _Silent()
 
 
-class _Reporter:
+class _Reporter(Observer):
     """Observes for the process that started this one, and hears from it when to stop."""
 
     def __init__(self, link: Connection) -> None:
@@ -226,20 +226,8 @@ class _Reporter:
             return  # the other end is closed, and the fit stops after this step
 
 
-class _Silent:
+class _Silent(Observer):
     """Observes in the other processes, for nobody."""
-
-    def features(self, done: int, of: int) -> None:
-        pass
-
-    def step(self) -> None:
-        pass
-
-    def epoch(self, epoch: Epoch) -> None:
-        pass
-
-    def say(self, fact: str) -> None:
-        pass
 
     def stopped(self) -> bool:
         return False

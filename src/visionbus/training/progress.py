@@ -10,12 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from visionbus.training.history import Epoch
+from visionbus.training.observer import Observer
 from visionbus.vision.text import plain
 
 _TOLD = 30.0  # seconds between two lines about features
 
 
-class TrainingProgress:
+class TrainingProgress(Observer):
     """Reports progress on a console; a context manager, one for all fits of a training."""
 
     def __init__(self, console: Console | None) -> None:
