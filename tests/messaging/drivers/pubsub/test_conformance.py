@@ -4,9 +4,12 @@ Leases there take ten seconds at least, and the emulator feeds the streams of re
 out: what waits for leases runs in processes of its own, side by side, while the rest runs here.
 """
 
+import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -47,17 +50,30 @@ def bus_url(pubsub):
 
 @pytest.fixture(scope="module", autouse=True)
 def side_by_side(request, pubsub):
-    """Run those of `WAITING` that this session asks for, a few at a time; give what will be known of each."""
+    """Run those of `WAITING` that this session asks for, a few at a time; give what will be known of each.
+
+    Where another process of the tests has asked for the last of them, nobody waits for those that still run here.
+    """
     asked = [
         item.callspec.params["name"] for item in request.session.items if item.name.startswith("test_waiting_claim")
     ]
+    processes = []
     with ThreadPoolExecutor(TOGETHER) as pool:
-        yield {name: pool.submit(_run, name, pubsub.url) for name in asked}
+        yield {name: pool.submit(_run, name, pubsub.url, processes) for name in asked}
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            with suppress(ProcessLookupError):  # it has ended
+                os.killpg(process.pid, signal.SIGKILL)  # its own, some of which it may have frozen, with it
 
 
-def _run(name, url):
+def _run(name, url, processes):
+    """Run one claim in a process, and return its exit status and what it printed."""
     command = [sys.executable, "-c", PROGRAM, name, url]
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True) as process:
+        processes.append(process)
+        printed, _ = process.communicate()
+    return process.returncode, printed
 
 
 @pytest.mark.timeout(400)
@@ -65,5 +81,5 @@ def _run(name, url):
 def test_waiting_claim_holds(side_by_side, pubsub, name):
     assert name in CLAIMS
     running = side_by_side.pop(name, None)  # none where this is the second try, which is to be one
-    finished = running.result() if running else _run(name, pubsub.url)
-    assert finished.returncode == 0, finished.stdout
+    status, printed = running.result() if running else _run(name, pubsub.url, [])
+    assert status == 0, printed
