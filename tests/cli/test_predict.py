@@ -26,6 +26,12 @@ def test_predict_classifies_with_the_model_that_is_named(run, images):
     assert shown.document["model"]["name"] == "another-model"
 
 
+def test_folder_is_refused_with_what_to_do(run, images):
+    shown = run("predict", images / "Bag")
+    assert shown.status == 2
+    assert f"{images / 'Bag'} is a folder: name its images, as in {images / 'Bag'}/*" in " ".join(shown.err.split())
+
+
 def test_predict_names_a_bad_image_and_answers_the_others(run, images):
     bad = images / "bad.png"
     bad.write_bytes(b"")

@@ -94,6 +94,27 @@ def test_checkpoint_of_an_interrupted_training_is_not_replaced(run, tmp_path):
     assert (tmp_path / "model.checkpoint").read_text() == "mine"
 
 
+@needs_torch
+@pytest.mark.slow
+def test_output_of_another_kind_is_told_before_what_exists_beside_it(run, tmp_path):
+    (tmp_path / "model.md").write_text("mine")
+    shown = run("train", tmp_path, "-o", tmp_path / "model.pt")
+    assert "name it model.onnx" in shown.err
+
+
+@needs_torch
+@pytest.mark.slow
+def test_second_interrupt_says_how_to_go_on_if_there_is_a_checkpoint(run, tmp_path, monkeypatch):
+    def train(data, output, **_):
+        (tmp_path / "model.checkpoint").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("visionbus.training.train", train)
+    shown = run("train", tmp_path, "-o", tmp_path / "model.onnx")
+    assert shown.status == 130
+    assert "the same command with --resume goes on" in shown.err
+
+
 def test_output_is_needed(run):
     shown = run("train", "data")
     assert shown.status == 2

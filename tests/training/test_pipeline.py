@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -32,7 +33,7 @@ from visionbus.training.export import write  # noqa: E402 (the same)
 from visionbus.training.held_out import HeldOut  # noqa: E402 (the same)
 from visionbus.training.networks import NetworkConfig, build  # noqa: E402 (the same)
 from visionbus.training.options import Options  # noqa: E402 (the same)
-from visionbus.training.plan import Facts, make_plan  # noqa: E402 (the same)
+from visionbus.training.plan import Facts, Plan, make_plan  # noqa: E402 (the same)
 from visionbus.training.provenance import provenance  # noqa: E402 (the same)
 from visionbus.training.recipe import Phase  # noqa: E402 (the same)
 from visionbus.vision import DatasetError, Input, ModelError, evaluate  # noqa: E402 (the same)
@@ -470,11 +471,54 @@ def test_fine_tuning_that_did_harm_to_what_decides_is_left_out_of_the_model(stri
     assert trained.validation.accuracy == pytest.approx(head.validation_accuracy)
     assert trained.history[-1].fit == ("final" if refit else "decide")
     assert trained.model.figures["fine_tuning"].startswith("left out")
+    marked = [entry for entry in trained.model.figures["history"] if entry.get("undone")]
+    assert [entry["fit"] for entry in marked] == tuned
     with torch.no_grad():
         features = fresh.eval().features(torch.from_numpy(data.images)).numpy()
     logits, given = logits_of(trained.model, data), np.column_stack([features, np.ones(len(data))])
     left = logits - given @ np.linalg.lstsq(given, logits, rcond=None)[0]
     assert np.abs(left).max() < 1e-3 * np.abs(logits).max()  # a head on the body as it was
+
+
+def test_images_that_there_is_no_time_for_are_counted_and_told(stripes, tmp_path, monkeypatch):
+    monkeypatch.setattr(Plan, "within", lambda plan, *_: plan.for_share(0.23))
+    said = io.StringIO()
+    trained = train(
+        stripes(400),
+        tmp_path / "m.onnx",
+        network=Brittle(),
+        epochs=4,
+        precision="fp32",
+        time_budget=600.0,
+        console=Console(file=said, width=200),
+    )
+    figures = trained.model.figures
+    told = re.search(r"(\d+) of 360 training images can be learnt, and (\d+) of 40 are held out", said.getvalue())
+    assert int(told[2]) == figures["validation"]["images"] < 40
+    assert figures["train"]["of"] == 400
+    assert f"final, seed 0, {figures['train']['images']} images" in said.getvalue()
+    assert 0 < int(told[1]) < figures["train"]["images"] < 360
+    report = (tmp_path / "m.html").read_text(encoding="utf-8")
+    assert f"the model learnt from {figures['train']['images']} of 400 images" in report
+
+
+def test_paths_may_be_texts(stripes, tmp_path):
+    train(stripes(60), str(tmp_path / "m.onnx"), epochs=1, precision="fp32")
+    assert (tmp_path / "m.html").exists()
+
+
+def test_time_budget_that_is_no_number_is_refused_with_the_unit(stripes, tmp_path):
+    with pytest.raises(TypeError, match="number of seconds, such as 600, not '20s'"):
+        train(stripes(60), tmp_path / "m.onnx", time_budget="20s")
+
+
+def test_class_in_the_place_of_a_network_is_refused_with_what_to_give(stripes, tmp_path):
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+
+    with pytest.raises(TypeError, match=r"network=Pixels\(.*Net\(\)\)"):
+        train(stripes(60), tmp_path / "m.onnx", network=Net, epochs=1)
 
 
 def test_budget_that_suffices_for_nothing_still_gives_a_model(tmp_path, stripes):

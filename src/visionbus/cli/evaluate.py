@@ -64,7 +64,9 @@ def evaluate(
     if len(model) > 1:
         raise click.UsageError(f"{len(words)} arguments: name a model file and the data, or the data alone")
     if data.endswith(".onnx"):
-        raise click.UsageError(f"no DATA to measure {data} on: name fashion-mnist, or a folder of images")
+        raise click.UsageError(
+            f"no DATA to measure {data} on: name fashion-mnist, or a folder of images, after the model"
+        )
     page = _page(report, model[0] if model else _SHIPPED, overwrite=overwrite) if report is not None else None
     loaded = OnnxModel(Path(model[0]) if model else default_model())
     if page:

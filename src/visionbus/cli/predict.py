@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     metavar="[MODEL] IMAGE...",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(exists=True, path_type=Path),
 )
 @json_option
 @verbose_option
@@ -37,6 +37,9 @@ def predict(*, paths: tuple[Path, ...], as_json: bool) -> int:
     """  # noqa: D301 (click reads \b)
     from visionbus.vision.onnx import OnnxModel, default_model  # noqa: PLC0415 (--help does not wait for it)
 
+    if folders := [path for path in paths if path.is_dir()]:
+        one = folders[0]
+        raise click.UsageError(f"{one} is a folder: name its images, as in {one}/*, or measure it: visionbus evaluate")
     given = paths[0].suffix == ".onnx"
     model = OnnxModel(paths[0] if given else default_model())
     images = paths[1:] if given else paths

@@ -73,9 +73,23 @@ class NetworkSource:
             return fresh(from_json(network), data.images, seed=seed)
         with random_state_of_its_own(_PROCESSOR):
             torch.manual_seed(seed)
-            own = copy.deepcopy(self.own) if isinstance(self.own, nn.Module) else self.own(len(data.classes), spec)
+            if isinstance(self.own, nn.Module):
+                own = copy.deepcopy(self.own)
+            else:
+                own = _made(self.own, self.name, len(data.classes), spec)
         check(own, spec, len(data.classes))
         return own
+
+
+def _made(function: Callable[[int, Input], nn.Module], name: str | None, classes: int, spec: Input) -> nn.Module:
+    """Call the user's function."""
+    try:
+        return function(classes, spec)
+    except TypeError as error:
+        raise TypeError(
+            f"{name}(number of classes, Input) failed: {error}: give such a function, or a module, as in "
+            f"network=Pixels({name}())"
+        ) from error
 
 
 def input_for(source: NetworkSource, image_size: int | None) -> Chooser:

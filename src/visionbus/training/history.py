@@ -55,12 +55,16 @@ class Epoch:
         return cls(**value)  # type: ignore[arg-type]
 
 
-def compact(history: Sequence[Epoch], seed: int) -> list[dict[str, object]]:
+def compact(history: Sequence[Epoch], seed: int, *, undone: bool) -> list[dict[str, object]]:
     """Return the course of the fits with this seed for a model's figures, rounded to four decimals.
 
-    The seconds are left out: the same training gives the same file.
+    The seconds are left out: the same training gives the same file. `undone`: whether the fine-tuning was.
     """
-    return [_entry(epoch) for epoch in history if epoch.seed == seed]
+    return [
+        _entry(epoch) | ({"undone": True} if undone and epoch.fit == "decide" and not epoch.features else {})
+        for epoch in history
+        if epoch.seed == seed
+    ]
 
 
 def spoilt(history: Sequence[Epoch], seed: int) -> bool:

@@ -107,7 +107,9 @@ def _go_on(fitting: Fitting, control: Control, observer: Observer) -> bool:
         observer.step()
         left = pace.affordable(fitting)
         if left is not None and fitting.shorten(left):
-            observer.say(f"to be done in time, this fit takes no more than {left} further steps")
+            observer.say(
+                f"to be done in time, this fit ends after {left} further steps" if left else "the time is over"
+            )
         ended = fitting.epoch_is_over
         if ended:
             epoch = fitting.end_epoch()

@@ -65,6 +65,8 @@ class Options:
             raise ValueError(f"seed must be at least 0 and below 2**63, not {self.seed}")
         if self.name is not None and not is_name(self.name):
             raise ValueError(f"a name must be a text of UTF-8, and not empty, unlike {self.name!r}")
+        if not isinstance(self.time_budget, int | float | None):
+            raise TypeError(f"time_budget must be a number of seconds, such as 600, not {self.time_budget!r}")
         if self.time_budget is not None and not 0 < self.time_budget < math.inf:
             raise ValueError(f"time_budget must be a number of seconds above 0, not {self.time_budget}")
 
@@ -77,7 +79,8 @@ class Options:
         for name, value in asdict(self).items():
             planned = getattr(earlier, name)
             if name != "time_budget" and value not in {planned, getattr(Options(), name)}:
+                had = f"with {name.replace('_', ' ')} {planned}, not {value}"
                 raise CheckpointError(
-                    f"the checkpoint was planned with {name.replace('_', ' ')} {planned}, not {value}: leave that out, "
-                    "or train anew"
+                    f"the checkpoint was planned {f'without {name}'.replace('_', ' ') if planned is None else had}: "
+                    "leave that out, or train anew"
                 )

@@ -62,7 +62,7 @@ class Trained:
 
 def train(  # noqa: PLR0913 (an argument per option of the command)
     data: Source | TrainingData,
-    output: Path,
+    output: str | Path,
     *,
     name: str | None = None,
     epochs: float | None = None,
@@ -77,7 +77,7 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
     resume: bool = False,
     checkpoint_every: float = 15.0,
     backbone: str = "auto",
-    weights: Path | None = None,
+    weights: str | Path | None = None,
     network: Module | None = None,
     columns: Columns | None = None,
     checks: Checks | None = None,
@@ -143,6 +143,7 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
     """
     began = time.monotonic()
     refuse_children()
+    output, weights = Path(output), None if weights is None else Path(weights)
     options = Options(
         epochs=epochs,
         image_size=image_size,
@@ -182,11 +183,15 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
             plan = planned(opened, options, source, began, progress)
             checkpoints.save(Checkpoint(plan, checkpoints.digest(opened), environment()), path)
         ends = math.inf if earlier else end_of_fits(plan, began)
+        learnt = part_of(opened, plan, progress)
         name = plan.options.name or output.stem
         with Stop() as stop:
-            outcome = Session(plan, part_of(opened, plan), source, path, checkpoint_every, ends, progress, stop).run()
+            outcome = Session(plan, learnt, source, path, checkpoint_every, ends, progress, stop).run()
             if outcome.stopped:
-                progress.say(f"stopped: {outcome.stopped}; writing what there is")
+                progress.say(
+                    f"stopped: {outcome.stopped}; writing what there is; Ctrl-C again leaves just the checkpoint"
+                )
+            progress.doing("writing the model and its report")
             made = provenance(
                 plan,
                 _file_name(data) or opened.name,
@@ -196,7 +201,7 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
                 checks=checks,
                 typed=isinstance(data, str | os.PathLike),
             )
-            described = Metadata(name, plan.classes, plan.input, figures(outcome, plan, opened), made)
+            described = Metadata(name, plan.classes, plan.input, figures(outcome, plan, opened, learnt), made)
             model = _write(outcome, opened, output, described, checked=plan.checked)
         if outcome.stopped:
             progress.say("the same command with --resume goes on")

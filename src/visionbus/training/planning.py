@@ -41,7 +41,7 @@ def planned(
         ValueError: if there are more devices than this machine has, or than can share a batch.
         WeightsError: if the weights of the backbone cannot be had.
     """
-    progress.trying()
+    progress.doing("trying what is fast")
     chosen, note = source.describe(opened.input, len(opened.train.classes))
     if note:
         progress.say(note)
@@ -53,7 +53,8 @@ def planned(
     if plan.devices > (most := most_devices(plan.accelerator)):
         raise ValueError(f"{plan.devices} devices are more than this machine has: use at most {most}")
     if plan.repeats > 1 and not opened.test:
-        progress.say("note: repeats are measured on a test split, and there is none")
+        progress.say("note: repeats are measured on a test split, and there is none: one network is trained")
+        plan = replace(plan, repeats=1)
     sample = sample.subset(np.arange(min(plan.recipe.batch, len(sample))))
     plan = replace(plan, precision=choose(plan.precision, trial, sample, plan.recipe))
     if options.time_budget is not None:
@@ -67,11 +68,8 @@ def planned(
         f"{', '.join(f'{len(images)} {part}' for part, images in opened.parts.items())} images of {height} x {width} x "
         f"{channels}, {len(plan.classes)} classes; {_epochs(plan)}; {plan.precision}"
     )
-    if plan.images[0] < len(opened.train):
-        progress.say(
-            f"note: in this time, {plan.images[0]} of {len(opened.train)} training images can be learnt, and "
-            f"{plan.validation} of {len(opened.validation or ())} are held out"
-        )
+    if options.epochs is None and plan.recipe.epochs < 1:
+        progress.say("note: in this time, not every image can be shown once: expect little of it, or give it more")
     if not plan.refit and not opened.held_out:
         progress.say("note: the validation split that is given is never learnt, unless --refit says so")
     return plan
@@ -107,8 +105,8 @@ def _reserve(budget: float, opened: TrainingData, plan: Plan, image: float) -> f
     return min(_WRITING, _MOST_WRITING * budget) + _SPARE * budget + measuring
 
 
-def part_of(opened: TrainingData, plan: Plan) -> TrainingData:
-    """Return the data, or, where the plan has no time for all of it, the same share of each class."""
+def part_of(opened: TrainingData, plan: Plan, progress: TrainingProgress) -> TrainingData:
+    """Return the data, or, where the plan has no time for all of it, the same share of each class, and say so."""
 
     def some(images: Dataset, wanted: int) -> Dataset:
         if wanted >= len(images):
@@ -117,12 +115,18 @@ def part_of(opened: TrainingData, plan: Plan) -> TrainingData:
         return images.subset(np.flatnonzero(chosen), memory=Decoding.memory)
 
     train, together = plan.images
-    return replace(
+    part = replace(
         opened,
         train=some(opened.train, train),
         validation=opened.validation and some(opened.validation, plan.validation),
         trainval=opened.trainval and some(opened.trainval, together),
     )
+    if len(part.train) < len(opened.train):
+        progress.say(
+            f"note: in this time, {len(part.train)} of {len(opened.train)} training images can be learnt, and "
+            f"{len(part.validation or ())} of {len(opened.validation or ())} are held out"
+        )
+    return part
 
 
 def end_of_fits(plan: Plan, began: float) -> float:

@@ -65,9 +65,9 @@ class TrainingProgress(Observer):
 
         yield advance
 
-    def trying(self) -> None:
-        """Begin to try what is fast."""
-        self._bar.reset(self._task, description="trying what is fast", total=None)
+    def doing(self, what: str) -> None:
+        """Begin something whose end cannot be foreseen."""
+        self._bar.reset(self._task, description=what, total=None)
 
     def stage(self, name: str, steps: int, *, later: float, done: int = 0) -> None:
         """Begin a fit, or go on with one.

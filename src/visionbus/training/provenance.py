@@ -56,19 +56,23 @@ def seeds(tests: Sequence[Evaluation], first: int) -> dict[str, object]:
     }
 
 
-def figures(outcome: Outcome, plan: Plan, data: TrainingData) -> dict[str, object]:
-    """Return the figures of a training."""
+def figures(outcome: Outcome, plan: Plan, data: TrainingData, learnt: TrainingData) -> dict[str, object]:
+    """Return the figures of a training, which had the time for a part of the data, `learnt`, or for all of it."""
+    checkpoint = outcome.checkpoint
+    undone = bool(checkpoint.finished) and spoilt(checkpoint.history, plan.seed)
+    together = plan.refit and len(checkpoint.finished) > 1
+    images, there = (len((together and one.trainval) or one.train) for one in (learnt, data))
     known: dict[str, object] = {
         "dataset": data.name,
-        "train": {"images": plan.images[plan.refit and len(outcome.checkpoint.finished) > 1]},
+        "train": {"images": images} | ({"of": there} if images < there else {}),
         "validation": summary(outcome.validation) | {"temperature": round(outcome.classifier.temperature, 4)},
         "parameters": sum(one.numel() for one in outcome.classifier.network.parameters() if one.requires_grad),
-        "history": compact(outcome.checkpoint.history, plan.seed),
+        "history": compact(checkpoint.history, plan.seed, undone=undone),
     }
     if outcome.tests:
         first = outcome.tests[0]
         known |= {"test": summary(first), "repeats": seeds(outcome.tests, plan.seed), "per_class": per_class(first)}
-    if outcome.checkpoint.finished and spoilt(outcome.checkpoint.history, plan.seed):
+    if undone:
         known["fine_tuning"] = "left out: with it, the network was worse on the images held out"
     return known | ({"stopped": outcome.stopped} if outcome.stopped else {})
 

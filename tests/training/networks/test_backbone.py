@@ -89,8 +89,10 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 
 def test_unknown_network_is_refused_with_names_that_are_near():
-    with pytest.raises(ValueError, match=r"has no network 'test_effnet'; known: test_"):
+    with pytest.raises(ValueError, match=r"has no network 'test_effnet': did you mean .*test_efficientnet"):
         Backbone("test_effnet", 3)
+    with pytest.raises(ValueError, match=r"https://huggingface\.co/timm lists them"):
+        Backbone("xyzzy", 3)
 
 
 def test_network_for_images_of_one_size_is_refused():

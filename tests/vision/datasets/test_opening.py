@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -314,6 +315,12 @@ def test_csv_whose_files_have_no_suffix_may_lack_a_header_too(tmp_path):
         for path in (tmp_path / name).iterdir():
             path.rename(path.with_suffix(""))
     assert len(open_data(table(tmp_path, rows().replace(".png", ""))).trainval) == 20
+
+
+@pytest.mark.parametrize("columns", [Columns(label="kind"), Columns(folder=Path("photos"))])
+def test_columns_of_what_is_no_table_are_refused(tmp_path, columns):
+    with pytest.raises(DatasetError, match="leave them out"):
+        open_data(fill(tmp_path), columns=columns)
 
 
 def test_csv_without_a_header_needs_two_columns_and_no_column_named(tmp_path):

@@ -250,3 +250,9 @@ def test_limits_are_of_bytes_and_of_pixels():
         Limits(pixels=10**9)
     with pytest.raises(ValueError, match="at least 1"):
         Limits(side=0)
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"avif", b"mp42", b"qt  "])
+def test_phone_photographs_and_videos_are_told_as_such(brand):
+    with pytest.raises(ImageError, match="HEIC or AVIF image, or a video: convert"):
+        load(b"\0\0\0\x18ftyp" + brand + b"\0" * 20, Input(8, 8, "L"))

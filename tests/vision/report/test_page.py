@@ -200,6 +200,29 @@ def test_curves_are_drawn_where_the_file_has_a_history(write, model):
     assert "knows some by heart" in page.texts["short"]
 
 
+def test_epochs_that_were_undone_say_nothing_of_the_model(write, model):
+    undone = [*HISTORY[:1], HISTORY[1] | {"undone": True}]
+    page = Reader(write(about=model(figures={"history": undone})))
+    assert "held-out images: 0.900" in page.texts["training"], "they are drawn"
+    assert "knows some by heart" not in page.texts["short"]
+
+
+def test_images_that_there_was_no_time_for_are_told(write, model):
+    figures = {"history": HISTORY, "train": {"images": 16, "of": 269}}
+    texts = Reader(write(about=model(figures=figures, provenance={"command": "visionbus train x"}))).texts
+    assert "In the time it was given, the model learnt from 16 of 269 images." in texts["short"]
+    assert "it knows some by heart." in texts["short"]
+    assert "More images would help" not in texts["short"]
+    assert "This model learnt from 16 of 269 images, for want of time; the command takes" in texts["repeat"]
+
+
+def test_training_that_was_stopped_is_told(write, model):
+    about = model(figures={"stopped": "in epoch 2 of 6"}, provenance={"command": "visionbus train x"})
+    texts = Reader(write(about=about)).texts
+    assert "Its training was stopped before it was done: in epoch 2 of 6." in texts["short"]
+    assert "the command trains it to the end" in texts["repeat"]
+
+
 @pytest.mark.parametrize(
     "history",
     [

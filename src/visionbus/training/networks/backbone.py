@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Self
 
@@ -41,8 +42,10 @@ class Backbone:
     def __post_init__(self) -> None:
         """Check the name."""
         if not timm.is_model(self.name):
-            near = ", ".join(timm.list_models(f"*{self.name.partition('_')[0]}*")[:5]) or "timm.list_models() lists all"
-            raise ValueError(f"timm {timm.__version__} has no network {self.name!r}; known: {near}")
+            known = timm.list_models()
+            near = get_close_matches(self.name, known, 5) or [name for name in known if self.name in name][:5]
+            like = f"did you mean {', '.join(near)}?" if near else "https://huggingface.co/timm lists them"
+            raise ValueError(f"timm {timm.__version__} has no network {self.name!r}: {like}")
         if timm.models.get_pretrained_cfg_value(self.name, "fixed_input_size"):
             raise ValueError(f"{self.name} takes images of one size only: take a convolutional network")
 

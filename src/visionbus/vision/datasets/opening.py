@@ -16,6 +16,7 @@ from visionbus.vision.datasets.opening_arrays import open_arrays
 from visionbus.vision.datasets.opening_files import open_files
 from visionbus.vision.datasets.paths import TABLES
 from visionbus.vision.datasets.tables import Columns, list_table
+from visionbus.vision.errors import DatasetError
 from visionbus.vision.images import Input
 
 
@@ -50,6 +51,10 @@ def open_data(
     """
     checks, holdout, decoding = checks or Checks(), holdout or Holdout(), decoding or Decoding()
     path = Path(source) if isinstance(source, str | Path) and source != FASHION_MNIST else None
+    if columns not in {None, Columns()} and not (path and path.suffix.lower() in TABLES):
+        raise DatasetError(
+            "columns, and the folder of a table's images, are for .csv, .tsv and .parquet: leave them out"
+        )
     listing = _listing(path, columns, links_out=checks.outside) if path else None
     if listing:
         data = open_files(listing, spec, classes, holdout=holdout, checks=checks, decoding=decoding)

@@ -129,6 +129,8 @@ def _format(data: bytes) -> str:
         return "BMP"
     if not data:
         raise ImageError("the file is empty: use an image file")
+    if data[4:8] == b"ftyp":  # ISO base media: HEIC and AVIF, MP4 and MOV
+        raise ImageError("a HEIC or AVIF image, or a video: convert such images to JPEG first, and move videos out")
     raise ImageError(f"not an image of a known format (it begins with {data[:8]!r}); known: {', '.join(FORMATS)}")
 
 

@@ -1,13 +1,13 @@
 """Says in sentences what a reader of a report should know first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from visionbus.vision.datasets import TrainingData
 from visionbus.vision.datasets.listing import Part
 from visionbus.vision.evaluation import Evaluation
-from visionbus.vision.report.history import Curve
+from visionbus.vision.report.history import curves
 from visionbus.vision.report.measured import Measured
 from visionbus.vision.report.mistakes import Confusion
 from visionbus.vision.text import count, percent, plain, shortened
@@ -27,15 +27,16 @@ class Finding:
 
 
 def findings(
-    measured: Measured, confusions: list[Confusion], suspects: int, data: TrainingData, learning: list[Curve]
+    measured: Measured, confusions: list[Confusion], suspects: int, data: TrainingData, figures: Mapping[str, object]
 ) -> list[Finding]:
-    """Return what to know first, the most important first."""
+    """Return what to know first, the most important first; `figures` are those in the model's file."""
     found = measured.evaluation
     return [
         *_on_split(measured.part),
+        *_on_time(figures),
         *_on_size(found),
         *_on_classes(found, confusions),
-        *_on_learning(learning),
+        *_on_learning(figures),
         *_on_calibration(found),
         *_on_data(suspects, data),
     ]
@@ -48,6 +49,24 @@ def _on_split(part: Part) -> Iterator[Finding]:
             "The data has no split for measuring, so all of it was measured: a model that has learnt from these images "
             "looks better here than it is.",
         )
+
+
+def _on_time(figures: Mapping[str, object]) -> Iterator[Finding]:
+    if left_out := images_left_out(figures):
+        yield Finding(
+            "look",
+            f"In the time it was given, the model learnt from {left_out[0]:,} of {left_out[1]:,} images. Give it more "
+            "time, and it learns from all of them.",
+        )
+    if figures.get("stopped"):
+        yield Finding("look", f"Its training was stopped before it was done: {plain(str(figures['stopped']))}.")
+
+
+def images_left_out(figures: Mapping[str, object]) -> tuple[int, int] | None:
+    """Return how many images a model has learnt from, and of how many, where there was no time for all."""
+    train = figures.get("train")
+    learnt, there = (train.get("images"), train.get("of")) if isinstance(train, Mapping) else (None, None)
+    return (learnt, there) if isinstance(learnt, int) and isinstance(there, int) and learnt < there else None
 
 
 def _on_size(found: Evaluation) -> Iterator[Finding]:
@@ -88,14 +107,15 @@ def _on_classes(found: Evaluation, confusions: list[Confusion]) -> Iterator[Find
     )
 
 
-def _on_learning(learning: list[Curve]) -> Iterator[Finding]:
-    last = {(curve.fit, curve.held_out): curve.points[-1][1] for curve in learning}
+def _on_learning(figures: Mapping[str, object]) -> Iterator[Finding]:
+    last = {(curve.fit, curve.held_out): curve.points[-1][1] for curve in curves(figures, "accuracy", undone=False)}
     learnt, held_out = last.get(("decide", False)), last.get(("decide", True))
     if learnt is not None and held_out is not None and learnt - held_out > _GAP:
+        cure = "" if images_left_out(figures) else " More images would help most."
         yield Finding(
             "look",
             f"In training it was right in {percent(learnt)} of the images it learnt, but in {percent(held_out)} of "
-            "those held out: it knows some by heart. More images would help most.",
+            f"those held out: it knows some by heart.{cure}",
         )
 
 

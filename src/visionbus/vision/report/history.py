@@ -20,10 +20,14 @@ class Curve:
     points: tuple[tuple[float, float], ...]
 
 
-def curves(figures: Mapping[str, object], quantity: str) -> list[Curve]:
-    """Return the curves of "loss" or "accuracy" in a model's figures; entries that make no sense are left out."""
+def curves(figures: Mapping[str, object], quantity: str, *, undone: bool = True) -> list[Curve]:
+    """Return the curves of "loss" or "accuracy" in a model's figures; entries that make no sense are left out.
+
+    Without `undone`, so are epochs of which nothing is in the model, as they did harm.
+    """
     history = figures.get("history")
     entries = [entry for entry in history if isinstance(entry, Mapping)] if isinstance(history, list) else []
+    entries = [entry for entry in entries if undone or not entry.get("undone")]
     found = []
     for fit in ("decide", "final"):
         for key, held_out in ((quantity, False), (f"validation_{quantity}", True)):

@@ -18,7 +18,7 @@ from visionbus.vision.onnx import OnnxModel
 from visionbus.vision.processor import processor
 from visionbus.vision.report import charts, history
 from visionbus.vision.report.classes import class_rows, sheets
-from visionbus.vision.report.findings import findings
+from visionbus.vision.report.findings import findings, images_left_out
 from visionbus.vision.report.gallery import LISTED, Gallery
 from visionbus.vision.report.measured import Measured
 from visionbus.vision.report.mistakes import worst_confusions
@@ -77,6 +77,7 @@ def _content(model: OnnxModel, data: TrainingData, measured: Measured, command: 
         "data": data,
         "measured": measured,
         "command": command,
+        "differs": _differs(model),
         "listed": LISTED,
         "written": datetime.now(UTC),
         "version": version("visionbus"),
@@ -91,6 +92,18 @@ def _content(model: OnnxModel, data: TrainingData, measured: Measured, command: 
     }
 
 
+def _differs(model: OnnxModel) -> str:
+    """Say how the model differs from the one that its command makes; empty if it does not."""
+    if model.figures.get("stopped"):
+        return "This model was stopped before it was done; the command trains it to the end."
+    if left_out := images_left_out(model.figures):
+        return (
+            f"This model learnt from {left_out[0]:,} of {left_out[1]:,} images, for want of time; the command takes "
+            "the time that all of them need."
+        )
+    return ""
+
+
 def _results(model: OnnxModel, data: TrainingData, measured: Measured, thumbnails: Thumbnails) -> dict[str, object]:
     """Collect how well the model did."""
     labels, probabilities = measured.dataset.labels, softmax(measured.logits)
@@ -101,9 +114,7 @@ def _results(model: OnnxModel, data: TrainingData, measured: Measured, thumbnail
     scaled = measured.logits * np.float32(temperature) if temperature else None
     return {
         "found": found,
-        "findings": findings(
-            measured, confusions, len(gallery.suspects), data, history.curves(model.figures, "accuracy")
-        ),
+        "findings": findings(measured, confusions, len(gallery.suspects), data, model.figures),
         "rows": class_rows(found),
         "matrix": found.confusion if len(model.classes) <= _MATRIX else None,
         "confusions": [(one, gallery.example(one)) for one in confusions],
