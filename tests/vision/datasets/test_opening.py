@@ -535,6 +535,14 @@ def test_evaluation_takes_the_test_split(tmp_path):
     assert len(load_evaluation_data(Anything("cats", "dogs"), tmp_path)) == 6
 
 
+@pytest.mark.parametrize(("learnt", "told"), [("photos", True), ("others", False), (None, False)])
+def test_measuring_on_what_was_learnt_is_told(tmp_path, caplog, learnt, told):
+    model = Anything("cats", "dogs")
+    model.figures = {"dataset": learnt}
+    load_evaluation_data(model, fill(tmp_path / "photos"))
+    assert ("has learnt from data called photos" in caplog.text) == told
+
+
 def test_copy_of_a_training_image_measures_nothing_though_its_label_is_right(tmp_path):
     fill(tmp_path / "train")
     fill(tmp_path / "test")
