@@ -339,7 +339,7 @@ def test_deadline_leaves_steps_out_and_the_rate_still_falls_to_nothing(stripes):
     began = time.monotonic()
     done, notes = fitted(Slow(99), stripes(64), Recipe(epochs=5000, batch=32), control=Control(deadline=began + 0.5))
     assert done
-    assert "to be done in time, this fit takes no more than" in notes.facts[0]
+    assert "to be done in time, this fit ends after" in notes.facts[0]
     assert notes.steps < 1000
 
 

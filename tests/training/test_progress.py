@@ -48,7 +48,7 @@ def test_terminal_gets_a_bar_of_decoded_files(on_terminal, said):
 
 def test_terminal_gets_a_bar_of_steps(on_terminal, said):
     with on_terminal:
-        on_terminal.trying()
+        on_terminal.doing("trying what is fast")
         on_terminal.stage("decide, seed 0, 500 images", 20, later=3.0, done=7)
         on_terminal.step()
     assert "trying what is fast" in said.getvalue()

@@ -15,6 +15,7 @@ from visionbus.training.recipe import Phase, Recipe
 from visionbus.training.seeds import random_state_of_its_own
 from visionbus.training.state import State
 from visionbus.vision import Dataset
+from visionbus.vision.text import count
 
 _LOOK = 10  # steps between two looks at the clock, which all processes take together
 _EPOCH_END = 1.0  # seconds since the state was last kept, so that it is kept again at the end of an epoch
@@ -107,9 +108,7 @@ def _go_on(fitting: Fitting, control: Control, observer: Observer) -> bool:
         observer.step()
         left = pace.affordable(fitting)
         if left is not None and fitting.shorten(left):
-            observer.say(
-                f"to be done in time, this fit ends after {left} further steps" if left else "the time is over"
-            )
+            observer.say(f"to be done in time, this fit ends after {count(left, 'further step')}")
         ended = fitting.epoch_is_over
         if ended:
             epoch = fitting.end_epoch()

@@ -53,8 +53,7 @@ def planned(
     if plan.devices > (most := most_devices(plan.accelerator)):
         raise ValueError(f"{plan.devices} devices are more than this machine has: use at most {most}")
     if plan.repeats > 1 and not opened.test:
-        progress.say("note: repeats are measured on a test split, and there is none: one network is trained")
-        plan = replace(plan, repeats=1)
+        progress.say("note: repeats are measured on a test split, and there is none")
     sample = sample.subset(np.arange(min(plan.recipe.batch, len(sample))))
     plan = replace(plan, precision=choose(plan.precision, trial, sample, plan.recipe))
     if options.time_budget is not None:
