@@ -5,7 +5,7 @@ partition's lock held, while a broker's thread wants that lock (https://github.c
 From then on the consumer gets nothing, and is put out of its group. What is worse: confluent-kafka's `pause`, `resume`,
 `subscribe`, `unsubscribe` and `incremental_(un)assign` wait for that thread with the interpreter's lock held, which has
 been seen to freeze the whole process, Ctrl-C included. `committed` waits without it, and of no partitions it needs no
-broker's answer: 25 µs.
+broker's answer.
 """
 
 from __future__ import annotations
