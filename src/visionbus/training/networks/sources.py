@@ -1,6 +1,8 @@
 """Finds the pretrained weights of timm's networks: in an installed package, in a cache, or on the hub."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -13,6 +15,9 @@ import torch
 from huggingface_hub.errors import RemoteEntryNotFoundError
 
 from visionbus.training.errors import WeightsError
+
+_log = logging.getLogger(__name__)
+_HUB = logging.getLogger("huggingface_hub")
 
 _FILES = ("model.safetensors", "pytorch_model.bin")  # of a repository on the hub, the better one first
 
@@ -91,11 +96,27 @@ def _in_cache(name: str) -> Source | None:
     return Source(path, path.name) if url and path.is_file() else None
 
 
+@contextmanager
+def _tries_untold() -> Iterator[None]:
+    """Leave out the hub client's lines about each of its tries: what comes of them is told."""
+    level = _HUB.level
+    _HUB.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        _HUB.setLevel(level)
+
+
 def _on_hub(name: str) -> Source:
     failure = "timm knows none on the hub"
-    for file in _FILES if (repository := _repository(name)) else ():
+    if repository := _repository(name):
+        _log.warning(
+            "fetching the weights of %s from the hub, %s; without an answer, for half a minute", name, repository
+        )
+    for file in _FILES if repository else ():
         try:
-            return Source(Path(huggingface_hub.hf_hub_download(repository, file)), f"{repository}/{file}")
+            with _tries_untold():
+                return Source(Path(huggingface_hub.hf_hub_download(repository, file)), f"{repository}/{file}")
         except RemoteEntryNotFoundError:
             failure = f"{repository} on the hub has no {file}"
         except OSError as error:  # no connection, or the hub refuses
