@@ -205,12 +205,12 @@ def train(  # noqa: PLR0913 (an argument per option)
             console=Console(stderr=True),
         )
     except KeyboardInterrupt:
-        if output.with_suffix(".checkpoint").exists():
+        if not overwrite and output.with_suffix(".checkpoint").exists():
             click.echo("the same command with --resume goes on", err=True)
         raise
     seconds = time.monotonic() - began
     if time_budget is not None and not resume and seconds > 1.1 * time_budget + 1:
-        text = "start, data, a few epochs and the report take that alone"
+        text = "start, data, a few epochs and the report take some time by themselves"
         click.echo(
             f"note: this took {seconds:.0f} s, more than the {time_budget:g} s that it was given: {text}", err=True
         )

@@ -188,9 +188,8 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
         with Stop() as stop:
             outcome = Session(plan, learnt, source, path, checkpoint_every, ends, progress, stop).run()
             if outcome.stopped:
-                progress.say(
-                    f"stopped: {outcome.stopped}; writing what there is; Ctrl-C again leaves just the checkpoint"
-                )
+                again = "; Ctrl-C again ends at once" if stop.requested else ""
+                progress.say(f"stopped: {outcome.stopped}; writing what there is{again}")
             progress.doing("writing the model and its report")
             made = provenance(
                 plan,

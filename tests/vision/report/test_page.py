@@ -219,8 +219,8 @@ def test_images_that_there_was_no_time_for_are_told(write, model):
 def test_training_that_was_stopped_is_told(write, model):
     about = model(figures={"stopped": "in epoch 2 of 6"}, provenance={"command": "visionbus train x"})
     texts = Reader(write(about=about)).texts
-    assert "Its training was stopped before it was done: in epoch 2 of 6." in texts["short"]
-    assert "the command trains it to the end" in texts["repeat"]
+    assert "Its training was stopped before all of it was done: in epoch 2 of 6." in texts["short"]
+    assert "the command does all of it" in texts["repeat"]
 
 
 @pytest.mark.parametrize(

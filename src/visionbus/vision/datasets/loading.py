@@ -112,7 +112,7 @@ def open_evaluation_data(
     for skipped in data.skipped:
         _log.warning("skipped %s: %s", skipped.name, skipped.reason)
     figures = getattr(model, "figures", {})
-    if data.measuring == "train" and data.name == figures.get("dataset"):
+    if isinstance(source, str | Path) and data.measuring == "train" and data.name == figures.get("dataset"):
         _log.warning(
             "the model has learnt from data called %s: on images that it has not seen it may be worse", data.name
         )

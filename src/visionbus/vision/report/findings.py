@@ -59,7 +59,7 @@ def _on_time(figures: Mapping[str, object]) -> Iterator[Finding]:
             "time, and it learns from all of them.",
         )
     if figures.get("stopped"):
-        yield Finding("look", f"Its training was stopped before it was done: {plain(str(figures['stopped']))}.")
+        yield Finding("look", f"Its training was stopped before all of it was done: {plain(str(figures['stopped']))}.")
 
 
 def images_left_out(figures: Mapping[str, object]) -> tuple[int, int] | None:

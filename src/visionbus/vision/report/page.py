@@ -95,7 +95,7 @@ def _content(model: OnnxModel, data: TrainingData, measured: Measured, command: 
 def _differs(model: OnnxModel) -> str:
     """Say how the model differs from the one that its command makes; empty if it does not."""
     if model.figures.get("stopped"):
-        return "This model was stopped before it was done; the command trains it to the end."
+        return "This training was stopped before all of it was done; the command does all of it."
     if left_out := images_left_out(model.figures):
         return (
             f"This model learnt from {left_out[0]:,} of {left_out[1]:,} images, for want of time; the command takes "

@@ -61,7 +61,7 @@ def side_by_side(request, pubsub):
     with ThreadPoolExecutor(TOGETHER) as pool:
         yield {name: pool.submit(_run, name, pubsub.url, processes) for name in asked}
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
+        for process in (one for one in processes if one.returncode is None):
             with suppress(ProcessLookupError):  # it has ended
                 os.killpg(process.pid, signal.SIGKILL)  # its own, some of which it may have frozen, with it
 

@@ -96,6 +96,7 @@ class ConsumerThread(threading.Thread):
         """Receive by one client, until closed or until the client is beyond help."""
         self._commits = Commits(self._topic, self._holding)
         self._was_assigned = self._is_broken = self._is_closing = False
+        self.liveness.begin()
         client = Client(self._configuration | {"on_commit": self._commits.on_commit, "error_cb": self._on_error})
         try:
             self._join(client)
@@ -166,6 +167,7 @@ class ConsumerThread(threading.Thread):
             except KafkaException as failure:
                 log.warning("%s-%d: cannot ask for the earliest offset yet: %s", self._topic, number, failure)
                 self._holding.pause(AGAIN)
+                self._look_after(client)
                 continue
             self._lost(self._holding.begin_again(number, low))
             self._wait_for_answers(client)
@@ -248,6 +250,7 @@ class ConsumerThread(threading.Thread):
         with self._holding.changed:  # no ack comes in between
             commits = [] if self._is_abandoned else self._holding.commits(numbers)
             self._give_up(numbers)
+        self._wait_for_answers(client)
         self._commits.send_and_wait(client, lambda: commits)
         self._wait_for_answers(client)
         client.incremental_unassign(partitions)

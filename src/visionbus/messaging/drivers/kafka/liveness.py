@@ -27,16 +27,22 @@ class Liveness:
     """Of one consumer, used in the thread that owns it, but for `brokers_answer`."""
 
     def __init__(self) -> None:
+        self._reachable_since = float("inf")  # monotonic: brokers have answered other clients since then
+        self._reached_at = 0.0  # and did so last
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with a new client."""
         self._heard_at = time.monotonic()
         self._look_at = self._heard_at + LOOK
-        self._reachable_since = float("inf")  # monotonic: brokers have answered other clients since then
 
     def brokers_answer(self, *, others: bool) -> None:
         """Take it that brokers do, or do not, answer another client of this process; from any thread."""
+        self._reached_at = time.monotonic() if others else 0.0
         if not others:
             self._reachable_since = float("inf")
         elif self._reachable_since == float("inf"):
-            self._reachable_since = time.monotonic()
+            self._reachable_since = self._reached_at
 
     def answers(self, client: Consumer) -> bool:
         """Return whether librdkafka's thread does its work, and knows its group's coordinator."""
@@ -53,4 +59,4 @@ class Liveness:
         if now < self._look_at:
             return False
         self._look_at = now + LOOK
-        return not self.answers(client) and now - max(self._heard_at, self._reachable_since) > GIVE_UP
+        return not self.answers(client) and self._reached_at - max(self._heard_at, self._reachable_since) > GIVE_UP

@@ -134,7 +134,7 @@ class KafkaSubscription(DriverSubscription):
 
     def _check(self) -> None:
         """Raise what keeps this receiver from receiving; a doubt about its topic is looked into beside."""
-        if self._thread.has_ended:
+        if self._thread.has_ended and not self._thread.failure:
             self._begin()
         if self._thread.failure:
             raise self._thread.failure.with_traceback(None)  # of which each raising adds to it
