@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Literal, get_args
 
 from visionbus.training.augment import AugmentName
@@ -65,7 +66,7 @@ class Options:
             raise ValueError(f"seed must be at least 0 and below 2**63, not {self.seed}")
         if self.name is not None and not is_name(self.name):
             raise ValueError(f"a name must be a text of UTF-8, and not empty, unlike {self.name!r}")
-        if not isinstance(self.time_budget, int | float | None):
+        if not isinstance(self.time_budget, Real | None):
             raise TypeError(f"time_budget must be a number of seconds, such as 600, not {self.time_budget!r}")
         if self.time_budget is not None and not 0 < self.time_budget < math.inf:
             raise ValueError(f"time_budget must be a number of seconds above 0, not {self.time_budget}")
