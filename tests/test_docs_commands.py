@@ -138,9 +138,9 @@ OPTIONS = {" ".join(path): options_of(command) for path, command in all_commands
 ALL_OPTIONS = options_of(command_line).union(*OPTIONS.values())
 
 
-def options_of_benchmarks(text):
-    """Give the options of those benchmarks that the text names."""
-    named = [ROOT / name for name in re.findall(r"benchmarks/\w+\.py", text)]
+def options_of_scripts(text):
+    """Give the options of those benchmarks and loads of the tests that the text names."""
+    named = [ROOT / name for name in re.findall(r"(?:benchmarks|tests)/[\w/]+\.py", text)]
     if "make bench-training" in text:
         named.append(ROOT / "benchmarks" / "training" / "__main__.py")
     sources = [path.read_text(encoding="utf-8") for path in named]
@@ -149,7 +149,7 @@ def options_of_benchmarks(text):
 
 def unknown_options(text):
     """Give the options in backticks that nothing has, or not the command that they stand behind."""
-    known = ALL_OPTIONS | options_of_benchmarks(text)
+    known = ALL_OPTIONS | options_of_scripts(text)
     for span in spans(text):
         if not span.startswith(OTHER_PROGRAMS):
             said = span.removeprefix("visionbus ")
@@ -168,6 +168,9 @@ def test_wrong_options_are_found():
     text = "`--nonsense 3` as in `send --count`, `bus send\n--peek` or `--trips`; not `--seed` and `bus receive --peek`"
     assert sorted(unknown_options(text)) == ["--count", "--nonsense", "--peek", "--trips"]
     assert sorted(unknown_options(f"{text} `benchmarks/pubsub_latency.py`")) == ["--count", "--nonsense", "--peek"]
+    assert sorted(unknown_options("`tests/messaging/drivers/kafka/faults/storm.py`: `--never-ask`, `--always`")) == [
+        "--always"
+    ]
 
 
 def test_wrong_commands_are_found():
