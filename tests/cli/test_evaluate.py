@@ -117,6 +117,12 @@ def test_report_goes_nowhere_but_to_a_new_page(run, images, named, status, said)
     assert said in shown.err
 
 
+def test_evaluate_refuses_columns_of_what_is_no_table(run):
+    shown = run("evaluate", "fashion-mnist", "--label-column", "y")
+    assert shown.status == 1
+    assert "columns, and the folder of a table's images, are for .csv" in shown.err
+
+
 def test_evaluate_takes_the_columns_of_a_table(run, images, tmp_path):
     table = tmp_path / "katalog.csv"
     rows = [f"{path.relative_to(images)};{path.parent.name}" for path in sorted(images.rglob("*.png"))]

@@ -44,6 +44,16 @@ def test_predict_names_a_bad_image_and_answers_the_others(run, images):
     assert outcome.err.splitlines() == [f"visionbus: error: {bad}: the file is empty: use an image file"]
 
 
+def test_predict_names_a_missing_file_and_answers_the_others(run, images):
+    outcome = run("predict", images / "none.png", images / "Bag" / "0.png")
+    assert (outcome.status, len(outcome.lines)) == (1, 1)
+    missing = f"visionbus: error: {images / 'none.png'}: no such file or directory: check the path"
+    assert outcome.err.splitlines() == [missing]
+    outcome = run("predict", images / "none.onnx", images / "Bag" / "0.png")
+    assert (outcome.status, outcome.lines) == (1, [])
+    assert "none.onnx" in outcome.err
+
+
 def test_predict_names_what_is_no_regular_file_and_answers_the_others(run, images):
     os.mkfifo(images / "pipe.png")
     outcome = run("predict", images / "pipe.png", "/dev/zero", images / "Bag" / "0.png", "--json")

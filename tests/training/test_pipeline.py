@@ -528,8 +528,27 @@ def test_class_in_the_place_of_a_network_is_refused_with_what_to_give(stripes, t
         train(stripes(60), tmp_path / "m.onnx", network=Net, epochs=1)
 
 
-def test_budget_that_suffices_for_nothing_still_gives_a_model(tmp_path, stripes):
-    trained = train(stripes(300), tmp_path / "m.onnx", time_budget=0.01, precision="fp32")
+def test_type_error_within_a_function_that_makes_a_network_is_its_own(stripes, tmp_path):
+    def make(classes, spec):
+        return torch.nn.Linear("eight", classes)
+
+    with pytest.raises(TypeError) as caught:
+        train(stripes(60), tmp_path / "m.onnx", network=make, epochs=1)
+    assert "network=" not in str(caught.value)
+
+
+@pytest.mark.parametrize("epochs", [None, 3])
+def test_budget_that_suffices_for_nothing_still_gives_a_model(tmp_path, stripes, epochs):
+    said = io.StringIO()
+    trained = train(
+        stripes(300),
+        tmp_path / "m.onnx",
+        epochs=epochs,
+        time_budget=0.01,
+        precision="fp32",
+        console=Console(file=said, width=200),
+    )
+    assert "note: in this time, not every image can be shown once" in said.getvalue()
     assert [epoch.of for epoch in trained.history] == [1, 1]
     assert OnnxModel(tmp_path / "m.onnx").classes == ("upright", "level")
 

@@ -23,7 +23,7 @@ from torch.multiprocessing.spawn import (  # noqa: E402 (torch may be missing)
 )
 
 from visionbus.training import DivergedError, Phase, ProcessError, checkpoint, train  # noqa: E402 (the same)
-from visionbus.training.job import Job  # noqa: E402 (the same)
+from visionbus.training.job import Job, run  # noqa: E402 (the same)
 from visionbus.training.options import Options  # noqa: E402 (the same)
 from visionbus.training.plan import Facts, make_plan  # noqa: E402 (the same)
 from visionbus.training.processes import _listen, _port_of_its_own, _told, fabric_for, launch, most_devices  # noqa: E402 (the same)
@@ -200,6 +200,80 @@ def test_process_that_fails_after_its_fit_is_kept_fails_nothing(stripes, tmp_pat
     assert len(done.finished) == 1
     with pytest.raises(ProcessError, match="a process of the training failed"):
         launch(job, done, torch.nn.Linear(1, 1), (stripes(9), None), fabric=Launching(path, 1), **rest)
+
+
+class Featured(torch.nn.Module):
+    """A slow body and a head that learns from its features; each process writes down how many of them it computes."""
+
+    def __init__(self, notes):
+        super().__init__()
+        torch.manual_seed(0)
+        self.notes = notes
+        self.body = torch.nn.Sequential(torch.nn.Linear(144, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU())
+        self.head = torch.nn.Linear(8, 2)
+
+    def features(self, images):
+        with self.notes.open("a") as file:
+            file.write(f"{os.getpid()} {len(images)}\n")
+        time.sleep(len(images) / 250)
+        return self.body(images.float().flatten(1) / 255)
+
+    def forward(self, images):
+        return self.head(self.features(images))
+
+    def phases(self):
+        return [Phase(1, 1, ("head.",), features=True)]
+
+
+@pytest.fixture
+def featured(stripes, tmp_path):
+    """Give a job whose time is over before it begins, the checkpoint before it, and 701 images with 300 held out."""
+    data = stripes(701), stripes(300, seed=1)
+    facts = Facts((351, 350), 300, 1001, held_out=False, input=Input(12, 12, "L"), classes=data[0].classes)
+    plan = make_plan(facts, Options(epochs=2, precision="fp32"), {}, Featured(tmp_path / "notes").phases())
+    job = Job("decide", 0, plan.recipe, plan.phases, tmp_path / "m.checkpoint", 15.0, 0.0)
+    return job, checkpoint.Checkpoint(plan, "", {}), data
+
+
+def launched(featured, tmp_path, observer, stop):
+    job, begun, data = featured
+    checkpoint.save(begun, job.checkpoint)
+    network, fabric = Featured(tmp_path / "notes"), fabric_for("fp32", devices=2, accelerator="cpu")
+    return launch(job, begun, network, data, fabric=fabric, threads=2, observer=observer, stop=stop)
+
+
+@pytest.mark.timeout(400)
+def test_processes_share_the_features_and_heed_the_time(featured, tmp_path, silent):
+    job, begun, data = featured
+    shared = launched(featured, tmp_path, silent, Stop())
+    computed = {}
+    for line in (tmp_path / "notes").read_text().splitlines():
+        process, images = map(int, line.split())
+        computed.setdefault(process, []).append(images)
+    assert sorted(computed.values()) == [[125, 125, 25], [125, 125, 25]]  # 250 to learn, in time, and those held out
+    alone = replace(job, checkpoint=tmp_path / "alone.checkpoint")
+    run(alone, begun, Featured(tmp_path / "notes"), data, fabric=fabric_for("fp32"), observer=silent, stopped=Stop())
+    single = checkpoint.load(alone.checkpoint)
+    for one in (shared, single):
+        assert [epoch.images for epoch in one.history] == [250, 250]
+    assert shared.history[-1].validation_loss == pytest.approx(single.history[-1].validation_loss, rel=1e-4)
+    for name, value in single.finished[0].items():
+        assert torch.allclose(value, shared.finished[0][name], atol=1e-5)
+
+
+@pytest.mark.timeout(400)
+def test_ctrl_c_stops_processes_while_features_are_computed(featured, tmp_path, silent):
+    class Impatient(type(silent)):
+        def features(self, done, of):
+            if done == 250:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    job, begun, data = featured
+    with Stop() as stop:
+        left = launched((replace(job, deadline=math.inf), begun, data), tmp_path, Impatient(), stop)
+    assert stop.requested
+    assert (left.history, left.finished, left.current) == ((), (), None)
+    assert not helpers()
 
 
 def test_port_where_processes_meet_is_another_one_for_each_training(monkeypatch):

@@ -96,10 +96,15 @@ def _one_line(error: Exception) -> str | None:
 
 
 def _operating_system(error: OSError) -> str:
-    what = error.strerror or str(error)
     where = f"{os.fspath(error.filename)}: " if isinstance(error.filename, str | os.PathLike) else ""
+    return where + without_path(error)
+
+
+def without_path(error: OSError) -> str:
+    """Say what the operating system could not do, and what to do about it, but not with which file."""
+    what = error.strerror or str(error)
     cure = CURES.get(error.errno or 0)
-    return f"{where}{what[:1].lower()}{what[1:]}" + (f": {cure}" if cure else "")
+    return f"{what[:1].lower()}{what[1:]}" + (f": {cure}" if cure else "")
 
 
 def _is_ours(error: ValueError) -> bool:

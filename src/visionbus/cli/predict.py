@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from visionbus.cli.errors import FAILED
+from visionbus.cli.errors import FAILED, without_path
 from visionbus.cli.options import json_option, verbose_option
 from visionbus.cli.output import print_json
 
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     metavar="[MODEL] IMAGE...",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, path_type=Path),
+    type=click.Path(path_type=Path),
 )
 @json_option
 @verbose_option
 def predict(*, paths: tuple[Path, ...], as_json: bool) -> int:
     """Classify each IMAGE with the model file MODEL, which ends in .onnx; by default with the shipped one.
 
-    Files that are not intact images are reported on stderr; the others are classified, and the exit status is 1.
+    Files that are missing, or not intact images, are reported on stderr; the others are classified, and the exit status
+    is 1.
 
     \b
     Examples:
@@ -59,7 +60,7 @@ def _answer(model: Model, path: Path, *, quiet: bool) -> dict[str, object]:
     try:
         pixels = vision.load(read_limited(path, vision.Limits().size), model.input)
     except (vision.ImageError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = without_path(error) if isinstance(error, OSError) else str(error)
         click.echo(f"visionbus: error: {path}: {reason}", err=True)
         return {"path": str(path), "error": reason}
     (found,) = vision.predict(model, pixels[None])

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from visionbus.vision import Dataset
@@ -39,6 +40,19 @@ class Batches:
     def labels(self, chosen: Tensor) -> Tensor:
         """Return the labels of the images at `chosen`, on the device."""
         return self._labels[chosen.to(self._device)]
+
+
+def shared(compute: Compute, fabric: Fabric) -> Compute:
+    """Return what computes the same, each process of several a share of it; they must call it together."""
+    first, every = fabric.global_rank, fabric.world_size
+
+    def compute_together(images: Tensor) -> Tensor:
+        own = compute(images[first::every]).float()
+        whole = own.new_zeros((len(images), *own.shape[1:]))
+        whole[first::every] = own
+        return fabric.all_reduce(whole, reduce_op="sum")  # type: ignore[return-value]
+
+    return compute if every == 1 else compute_together
 
 
 class Features:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import isfunction
 from pathlib import Path
 
 import torch
@@ -86,6 +87,8 @@ def _made(function: Callable[[int, Input], nn.Module], name: str | None, classes
     try:
         return function(classes, spec)
     except TypeError as error:
+        if isfunction(function) and error.__traceback__ and error.__traceback__.tb_next:
+            raise  # from within it: it was called rightly
         raise TypeError(
             f"{name}(number of classes, Input) failed: {error}: give such a function, or a module, as in "
             f"network=Pixels({name}())"

@@ -8,7 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from visionbus.training.batches import Batches, Features
+from visionbus.training.batches import Batches, Features, shared
 from visionbus.training.held_out import HeldOut
 from visionbus.training.history import Epoch
 from visionbus.training.optimizer import optimizer_for, set_rate
@@ -48,8 +48,7 @@ class Fitting:
         self._parts = 1  # in which each batch is computed; of several processes each computes its share at once
         fabric.to_device(network)
         self._images = Batches(dataset, fabric.device)
-        first = fabric.global_rank == 0
-        self._held_out = HeldOut(validation, network, self._phases, fabric) if validation and first else None
+        self._held_out = HeldOut(validation, network, self._phases, fabric) if validation else None
         self._entered = -1  # the phase
         self._weights = torch.tensor(recipe.weights, device=fabric.device) if recipe.weights else None
         self._begin_epoch()
@@ -84,12 +83,12 @@ class Fitting:
         return sum(one.done for one in self._features), sum(one.wanted for one in self._features)
 
     def prepare(self) -> str:
-        """Compute the features of some images; return what became of memory that did not suffice, or nothing."""
+        """Compute some features, all processes together; return what became of scarce memory, or nothing."""
         features = next(one for one in self._features if not one.complete)
         try:
             features.compute()
         except torch.OutOfMemoryError:
-            if features.at_once == 1:
+            if features.at_once == 1 or not self.alone:
                 raise
             features.at_once //= 2
             self._free()
@@ -137,14 +136,14 @@ class Fitting:
 
     def agreed(self, number: int) -> int:
         """Return the first process's number to all of them, which must call this together."""
-        return self._fabric.broadcast(number) if self._fabric.world_size > 1 else number
+        return number if self.alone else self._fabric.broadcast(number)
 
     def end_epoch(self) -> Epoch:
         """Return the figures of the epoch, also those on the images held out; the next one begins."""
         number, of, features = self._place
         loss, right = (self._sums / self._shown).tolist()
         epoch = Epoch(number, of, self._shown, loss, right, self._seconds, features=features)
-        if self._held_out:
+        if self._held_out and self._fabric.global_rank == 0:
             epoch = self._held_out.measured(epoch, self._network)
             self._learn()
         self._begin_epoch()
@@ -289,11 +288,12 @@ class Fitting:
 
     def _wanted_features(self) -> tuple[Features, ...]:
         """Return whose features the present phase wants: first the images that it shows, then those held out."""
+        phase, fabric = self.schedule.phase, self._fabric
 
         def compute(images: Tensor) -> Tensor:
-            with self._fabric.autocast():
+            with fabric.autocast():
                 return self._network.features(images)  # type: ignore[no-any-return,operator]
 
-        phase = self.schedule.phase
-        shown = Features(self._images, compute, torch.cat(self._order.epoch(phase, 0)[: self.schedule.limits[phase]]))
-        return (shown, self._held_out.features(compute)) if self._held_out else (shown,)
+        together = shared(compute, fabric)
+        shown = Features(self._images, together, torch.cat(self._order.epoch(phase, 0)[: self.schedule.limits[phase]]))
+        return (shown, self._held_out.features(together)) if self._held_out else (shown,)

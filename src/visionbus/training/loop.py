@@ -133,9 +133,9 @@ def _prepared(fitting: Fitting, control: Control, observer: Observer) -> bool:
         if fact := fitting.prepare():
             observer.say(fact)
         observer.features(*fitting.computed)
-        if fitting.alone and control.stopped():  # several processes stop together, at a step
+        if fitting.agreed(control.stopped()):
             return False
-        if fitting.alone and time.monotonic() >= control.deadline and fitting.make_do():
+        if fitting.agreed(time.monotonic() >= control.deadline) and fitting.make_do():
             observer.say("the time was over before all features were computed: the other images are not learnt")
     return True
 

@@ -67,7 +67,7 @@ def planned(
         f"{', '.join(f'{len(images)} {part}' for part, images in opened.parts.items())} images of {height} x {width} x "
         f"{channels}, {len(plan.classes)} classes; {_epochs(plan)}; {plan.precision}"
     )
-    if options.epochs is None and plan.recipe.epochs < 1:
+    if plan.recipe.epochs < min(options.epochs or 1, 1):
         progress.say("note: in this time, not every image can be shown once: expect little of it, or give it more")
     if not plan.refit and not opened.held_out:
         progress.say("note: the validation split that is given is never learnt, unless --refit says so")

@@ -13,7 +13,7 @@ from visionbus.training.history import Epoch
 from visionbus.training.observer import Observer
 from visionbus.vision.text import plain
 
-_TOLD = 30.0  # seconds between two lines about features
+_TOLD = 10.0  # seconds between two lines about features
 
 
 class TrainingProgress(Observer):
@@ -84,7 +84,7 @@ class TrainingProgress(Observer):
         self.say(f"{name}: {steps} steps" + (f", {done} of them done" if done else ""))
 
     def features(self, done: int, of: int) -> None:
-        """Show of how many images the features are computed; where there is no bar, tell it every half minute."""
+        """Show of how many images the features are computed; where there is no bar, tell it now and then."""
         if not self._computing:
             self._computing, self._told = True, time.monotonic()
             self._bar.reset(self._task, description=f"{self._stage}: features", total=of)

@@ -639,6 +639,9 @@ def test_rows_of_a_csv_are_numbered_as_an_editor_does(tmp_path):
     (tmp_path / "t.csv").write_text("path,label\n\n" + "\n".join(rows) + "\n\ncats/gone.png,cats\n")
     (skipped,) = open_data(tmp_path / "t.csv").skipped
     assert skipped.name == "row 24: cats/gone.png"
+    (tmp_path / "cats" / "9.png").write_bytes(b"no image")
+    broken, _ = sorted(open_data(tmp_path / "t.csv").skipped, key=lambda one: one.name)
+    assert broken.name == "row 12: cats/9.png"
 
 
 def test_parquet_of_pixels_is_refused_in_a_short_text(tmp_path):

@@ -46,12 +46,18 @@ class File:
         name: what to call it: its path relative to the data.
         label: the name of its class.
         part: the split that it belongs to.
+        row: the number of the table's row that names it; 0 in a folder.
     """
 
     path: Path
     name: str
     label: str
     part: Part = "train"
+    row: int = 0
+
+    def broken(self, reason: str) -> Skipped:
+        """Return what is told of it where it cannot be used."""
+        return Skipped(f"row {self.row}: {self.name}" if self.row else self.name, reason)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from visionbus.vision.datasets.choosing import Chooser, look_at, suitable_input
 from visionbus.vision.datasets.dataset import Dataset
 from visionbus.vision.datasets.decoding import Decoded, Decoding, decode
 from visionbus.vision.datasets.holdout import Holdout
-from visionbus.vision.datasets.listing import PARTS, File, Listing, Part, Skipped
+from visionbus.vision.datasets.listing import PARTS, File, Listing, Part
 from visionbus.vision.datasets.opened import Split, TrainingData, divided
 from visionbus.vision.errors import DatasetError
 from visionbus.vision.images import Input
@@ -54,7 +54,7 @@ def open_files(
     if not isinstance(spec, Input):
         spec = (spec or suitable_input)(look_at(paths))
     decoded = decode(paths, spec, decoding)
-    broken = [Skipped(ordered.files[number].name, reason) for number, reason in sorted(decoded.broken.items())]
+    broken = [ordered.files[number].broken(reason) for number, reason in sorted(decoded.broken.items())]
     skipped = (*listing.skipped, *broken)
     check_broken(listing.source, skipped, len(paths) + len(listing.skipped), checks.allow_broken)
     parts, trainval = _parts(ordered, decoded)

@@ -92,7 +92,7 @@ def _files(
     for number, row in rows:
         found = _file(row, places, folder, root, links_out=links_out)
         if isinstance(found, File):
-            files.append(found)
+            files.append(replace(found, row=number))
         else:
             skipped.append(Skipped(f"row {number}: {found.name}", found.reason))
     return files, skipped
