@@ -39,6 +39,17 @@ def test_epochs_are_lines_with_speed_and_time_left(progress, said):
     assert second == f"decide, seed 0, 500 images: epoch 1 of 4, {figures}"
 
 
+def test_epochs_that_take_a_moment_are_told_one_a_second_and_the_last(progress, said, monkeypatch):
+    seconds = iter([0.0, 0.0, 0.4, 0.8, 1.2, 1.2, 1.6, 2.0])
+    monkeypatch.setattr("visionbus.training.progress.time.monotonic", lambda: next(seconds))
+    progress.stage("decide, seed 0, 500 images", 20, later=0.0)
+    for number in range(1, 7):
+        progress.epoch(Epoch(number, 6, 500, 0.5, 0.8, 0.4))
+    assert [line.split()[6] for line in said.getvalue().splitlines()[1:]] == ["1", "4"]
+    progress.say("held out: accuracy 0.8000")
+    assert [line.split()[6] for line in said.getvalue().splitlines()[3:-1]] == ["6"]
+
+
 def test_terminal_gets_a_bar_of_decoded_files(on_terminal, said):
     with on_terminal, on_terminal.decoding() as advance:
         advance(3, 10)

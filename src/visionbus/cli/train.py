@@ -215,7 +215,7 @@ def train(  # noqa: PLR0913 (an argument per option)
             f"note: this took {seconds:.0f} s, more than the {time_budget:g} s that it was given: {text}", err=True
         )
     if as_json:
-        print_json(_document(trained))
+        print_json(_document(trained, seconds))
     else:
         _print_trained(trained, seconds)
     if trained.stopped:
@@ -238,13 +238,13 @@ def _check(output: Path, *, overwrite: bool, resume: bool) -> None:
             raise Failure(f"{path} exists: name another output, or replace it with --overwrite")
 
 
-def _document(trained: Trained) -> dict[str, object]:
+def _document(trained: Trained, seconds: float) -> dict[str, object]:
     model = trained.model
     return {
         "path": str(trained.path),
         "name": model.name,
         "version": model.version,
-        "seconds": round(trained.seconds, 1),
+        "seconds": round(seconds, 1),
         "figures": model.figures,
         "provenance": model.provenance,
         "stopped": trained.stopped,

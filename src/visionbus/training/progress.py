@@ -1,5 +1,6 @@
 """Shows the progress of training: a bar on a terminal, elsewhere one fact per line."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from visionbus.training.observer import Observer
 from visionbus.vision.text import plain
 
 _TOLD = 10.0  # seconds between two lines about features
+_HASTE = 1.0  # seconds between two lines about epochs
 
 
 class TrainingProgress(Observer):
@@ -26,6 +28,8 @@ class TrainingProgress(Observer):
         self._later = 0.0
         self._computing = False  # features, at present
         self._told = 0.0
+        self._epoch_told = -math.inf
+        self._held_back = ""  # the last epoch, if it was not told
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -46,12 +50,15 @@ class TrainingProgress(Observer):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Remove the bar."""
+        self.say("")
         self._bar.stop()
 
     def say(self, fact: str) -> None:
         """Print a line; where that fails, as on a full disk, nothing is printed any more, and the training goes on."""
+        facts, self._held_back = (self._held_back, fact), ""
         try:
-            self._console.print(plain(fact), highlight=False, markup=False, soft_wrap=True)
+            for one in filter(None, facts):
+                self._console.print(plain(one), highlight=False, markup=False, soft_wrap=True)
         except OSError:
             self._console.quiet = True
 
@@ -79,7 +86,7 @@ class TrainingProgress(Observer):
             done: how many of them were done earlier.
         """
         self._stage, self._steps, self._done = name, steps, done
-        self._later = later
+        self._later, self._epoch_told = later, -math.inf
         self._show_steps()
         self.say(f"{name}: {steps} steps" + (f", {done} of them done" if done else ""))
 
@@ -101,14 +108,17 @@ class TrainingProgress(Observer):
         self._bar.advance(self._task)
 
     def epoch(self, epoch: Epoch) -> None:
-        """Print the figures of an epoch."""
+        """Print the figures of an epoch; where they take a moment each, of one a second, and of the last."""
         held_out = f", held out {epoch.validation_accuracy:.4f}" if epoch.validation_accuracy is not None else ""
         seconds = epoch.left(self._later)
         left = f", {seconds:.0f} s left" if seconds is not None else ""
-        self.say(
+        self._held_back = (
             f"{self._stage}: epoch {epoch.number} of {epoch.of}, loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.4f}"
             f"{held_out}, {epoch.images / epoch.seconds:.0f} images/s{left}"
         )
+        if time.monotonic() - self._epoch_told >= _HASTE:
+            self._epoch_told = time.monotonic()
+            self.say("")
 
     def _show_steps(self) -> None:
         self._computing = False
