@@ -202,7 +202,7 @@ def test_interrupted_it_writes_what_there_is_and_goes_on_when_asked(visionbus, f
         [*command, *options], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         for line in process.stderr:
-            if "epoch 2 of" in line:
+            if "epoch 1 of" in line:
                 process.send_signal(number)
                 break
         out, err = process.communicate()
