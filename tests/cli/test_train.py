@@ -4,6 +4,8 @@ import importlib.util
 import json
 import signal
 import subprocess
+import time
+from types import SimpleNamespace
 
 import click
 import numpy as np
@@ -113,6 +115,19 @@ def test_second_interrupt_says_how_to_go_on_if_there_is_a_checkpoint(run, tmp_pa
     shown = run("train", tmp_path, "-o", tmp_path / "model.onnx")
     assert shown.status == 130
     assert "the same command with --resume goes on" in shown.err
+
+
+@needs_torch
+@pytest.mark.slow
+def test_seconds_are_those_of_the_whole_command(run, tmp_path, monkeypatch):
+    def train(data, output, **_):
+        time.sleep(0.2)
+        model = SimpleNamespace(name="m", version="1", figures={}, provenance={})
+        return SimpleNamespace(path=output, model=model, seconds=0.0, stopped="")
+
+    monkeypatch.setattr("visionbus.training.train", train)
+    shown = run("train", tmp_path, "-o", tmp_path / "model.onnx", "--json")
+    assert shown.document["seconds"] >= 0.2
 
 
 def test_output_is_needed(run):

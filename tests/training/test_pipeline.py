@@ -592,6 +592,23 @@ def test_user_s_network_for_other_images_is_refused_before_the_training(tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+class Fixed(torch.nn.Module):
+    """A network that takes the number of images as a number, which torch.export then fixes."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Linear(144, 2)
+
+    def forward(self, images):
+        return self.head(images.float().reshape(len(images), -1) / 255)
+
+
+def test_network_that_is_exported_for_a_fixed_number_of_images_is_refused_before_the_training(tmp_path, stripes):
+    with pytest.raises(ModelError, match=r"write x.flatten\(1\)"):
+        train(stripes(60), tmp_path / "m.onnx", network=Fixed())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_image_size_is_that_of_files_and_arrays_stay_as_they_are(tmp_path, stripes):
     folder_of_photos(tmp_path / "shapes")
     trained = train(tmp_path / "shapes", tmp_path / "m.onnx", image_size=24, epochs=1, precision="fp32", refit=False)

@@ -203,19 +203,21 @@ def test_process_that_fails_after_its_fit_is_kept_fails_nothing(stripes, tmp_pat
 
 
 class Featured(torch.nn.Module):
-    """A slow body and a head that learns from its features; each process writes down how many of them it computes."""
+    """A body and a head that learns from its features; each process writes down how many of them it computes."""
 
-    def __init__(self, notes):
+    def __init__(self, notes, pause=0.0):
         super().__init__()
         torch.manual_seed(0)
-        self.notes = notes
+        self.notes, self.pause = notes, pause
         self.body = torch.nn.Sequential(torch.nn.Linear(144, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU())
         self.head = torch.nn.Linear(8, 2)
 
     def features(self, images):
         with self.notes.open("a") as file:
             file.write(f"{os.getpid()} {len(images)}\n")
-        time.sleep(len(images) / 250)
+        time.sleep(self.pause * len(images))
+        if not len(images):
+            raise ValueError("no images")
         return self.body(images.float().flatten(1) / 255)
 
     def forward(self, images):
@@ -227,18 +229,18 @@ class Featured(torch.nn.Module):
 
 @pytest.fixture
 def featured(stripes, tmp_path):
-    """Give a job whose time is over before it begins, the checkpoint before it, and 701 images with 300 held out."""
-    data = stripes(701), stripes(300, seed=1)
-    facts = Facts((351, 350), 300, 1001, held_out=False, input=Input(12, 12, "L"), classes=data[0].classes)
+    """Give a job whose time is over before it begins, the checkpoint before it, and 701 images with 251 held out."""
+    data = stripes(701), stripes(251, seed=1)
+    facts = Facts((351, 350), 251, 952, held_out=False, input=Input(12, 12, "L"), classes=data[0].classes)
     plan = make_plan(facts, Options(epochs=2, precision="fp32"), {}, Featured(tmp_path / "notes").phases())
     job = Job("decide", 0, plan.recipe, plan.phases, tmp_path / "m.checkpoint", 15.0, 0.0)
     return job, checkpoint.Checkpoint(plan, "", {}), data
 
 
-def launched(featured, tmp_path, observer, stop):
+def launched(featured, tmp_path, observer, stop, pause=0.0):
     job, begun, data = featured
     checkpoint.save(begun, job.checkpoint)
-    network, fabric = Featured(tmp_path / "notes"), fabric_for("fp32", devices=2, accelerator="cpu")
+    network, fabric = Featured(tmp_path / "notes", pause), fabric_for("fp32", devices=2, accelerator="cpu")
     return launch(job, begun, network, data, fabric=fabric, threads=2, observer=observer, stop=stop)
 
 
@@ -250,9 +252,9 @@ def test_processes_share_the_features_and_heed_the_time(featured, tmp_path, sile
     for line in (tmp_path / "notes").read_text().splitlines():
         process, images = map(int, line.split())
         computed.setdefault(process, []).append(images)
-    assert sorted(computed.values()) == [[125, 125, 25], [125, 125, 25]]  # 250 to learn, in time, and those held out
-    alone = replace(job, checkpoint=tmp_path / "alone.checkpoint")
-    run(alone, begun, Featured(tmp_path / "notes"), data, fabric=fabric_for("fp32"), observer=silent, stopped=Stop())
+    assert sorted(computed.values()) == [[125, 125, 1], [125, 125, 1]]  # 250 to learn, in time, and those held out
+    alone, on_cpu = replace(job, checkpoint=tmp_path / "alone.checkpoint"), fabric_for("fp32", accelerator="cpu")
+    run(alone, begun, Featured(tmp_path / "notes"), data, fabric=on_cpu, observer=silent, stopped=Stop())
     single = checkpoint.load(alone.checkpoint)
     for one in (shared, single):
         assert [epoch.images for epoch in one.history] == [250, 250]
@@ -270,7 +272,7 @@ def test_ctrl_c_stops_processes_while_features_are_computed(featured, tmp_path, 
 
     job, begun, data = featured
     with Stop() as stop:
-        left = launched((replace(job, deadline=math.inf), begun, data), tmp_path, Impatient(), stop)
+        left = launched((replace(job, deadline=math.inf), begun, data), tmp_path, Impatient(), stop, pause=0.02)
     assert stop.requested
     assert (left.history, left.finished, left.current) == ((), (), None)
     assert not helpers()

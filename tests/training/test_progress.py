@@ -1,4 +1,5 @@
 import io
+from types import SimpleNamespace
 
 import pytest
 
@@ -40,14 +41,23 @@ def test_epochs_are_lines_with_speed_and_time_left(progress, said):
 
 
 def test_epochs_that_take_a_moment_are_told_one_a_second_and_the_last(progress, said, monkeypatch):
-    seconds = iter([0.0, 0.0, 0.4, 0.8, 1.2, 1.2, 1.6, 2.0])
-    monkeypatch.setattr("visionbus.training.progress.time.monotonic", lambda: next(seconds))
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("visionbus.training.progress.time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    def told():
+        return [int(line.split()[6]) for line in said.getvalue().splitlines() if ": epoch" in line]
+
     progress.stage("decide, seed 0, 500 images", 20, later=0.0)
     for number in range(1, 7):
-        progress.epoch(Epoch(number, 6, 500, 0.5, 0.8, 0.4))
-    assert [line.split()[6] for line in said.getvalue().splitlines()[1:]] == ["1", "4"]
+        progress.epoch(Epoch(number, 7, 500, 0.5, 0.8, 0.4))
+        clock.now += 0.4
+    assert told() == [1, 4]
+    clock.now += 0.4
+    progress.step()  # the first one of an epoch that takes its time
+    assert told() == [1, 4, 6]
+    progress.epoch(Epoch(7, 7, 500, 0.5, 0.8, 0.4))
     progress.say("held out: accuracy 0.8000")
-    assert [line.split()[6] for line in said.getvalue().splitlines()[3:-1]] == ["6"]
+    assert told() == [1, 4, 6, 7]
 
 
 def test_terminal_gets_a_bar_of_decoded_files(on_terminal, said):

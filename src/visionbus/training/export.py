@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -91,10 +92,19 @@ def rehearse(network: nn.Module, classes: Sequence[str], spec: Input) -> None:
     """Export a network to nowhere, so that one that cannot be is refused before it is trained.
 
     Raises:
-        ModelError: if torch cannot export it.
+        ModelError: if torch cannot export it, or only for a fixed number of images.
     """
     classifier = Classifier(network, tuple(classes), spec)
-    _to_onnx(classifier, Metadata("rehearsal", classifier.classes, spec))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "rehearsal.onnx")
+        path.write_bytes(_to_onnx(classifier, Metadata("rehearsal", classifier.classes, spec)))
+        try:
+            OnnxModel(path).logits(np.zeros((3, *spec.shape), np.uint8))
+        except (ModelError, RuntimeError) as error:
+            raise ModelError(
+                "the network cannot be exported for any number of images, as with x.reshape(len(x), -1): write "
+                f"x.flatten(1), and take sizes from x.shape ({error})"
+            ) from error
 
 
 def _to_onnx(classifier: Classifier, metadata: Metadata) -> bytes:

@@ -28,7 +28,8 @@ class HeldOut:
         self._fabric = fabric
         self._images = Batches(dataset, fabric.device)
         self._features: Features | None = None
-        self._fresh: State | None = copied(network.state_dict()) if phases[0].features else None
+        first = fabric.global_rank == 0  # the others help with the features alone
+        self._fresh: State | None = copied(network.state_dict()) if phases[0].features and first else None
         self._head: State | None = None
         self._before: Epoch | None = None
         self._after: Epoch | None = None

@@ -83,7 +83,7 @@ def run(
         data: what to learn from, and what to measure after each epoch.
         fabric: the devices and the precision; each of its processes calls this, and the first one writes.
         observer: follows the progress.
-        stopped: is asked before each step whether it is to be the last one.
+        stopped: is asked before each step whether it is to be the last one, and while features are computed for it.
 
     Returns:
         The next checkpoint, in the first process; in others, the one of before.

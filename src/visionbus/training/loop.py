@@ -31,7 +31,7 @@ class Control:
 
     Attributes:
         start: the state in which an earlier fit of the same network, data and recipe was left; None to begin.
-        keep: is called with the state every so often, and when the fit is stopped.
+        keep: is called with the state every so often, and when the fit is stopped at a step.
         every: the seconds after which the state is kept again; it also is at the end of each epoch, unless that was
             done within the last second.
         stopped: is asked before each step whether it is to be the last one, and while features are computed for it.

@@ -90,9 +90,10 @@ def train(  # noqa: PLR0913 (an argument per option of the command)
     fresh network is then fitted on all of both in the same way; or, with many small images, the same one for three
     fifths of the epochs, which teaches it as much. The test set is used once, at the end.
 
-    While it trains, Ctrl-C or SIGTERM stops it within two steps, and the file has what was learnt so far, or, where a
-    final fit was stopped, the finished network that decided; a second one stops it at once. All settings and weights
-    are kept in a checkpoint, `output` with the suffix .checkpoint, until the model is complete.
+    While it trains, Ctrl-C or SIGTERM stops it within two steps, or 250 images whose features are computed, and the
+    file has what was learnt so far, or, where a final fit was stopped, the finished network that decided; a second one
+    stops it at once. All settings and weights are kept in a checkpoint, `output` with the suffix .checkpoint, until the
+    model is complete.
 
     Args:
         data: what `visionbus.vision.datasets.open_data` takes, or what it has returned.

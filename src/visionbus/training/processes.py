@@ -240,7 +240,8 @@ def _work(fabric: Fabric, pickled: bytes, link: Connection) -> None:
     order: _Order = pickle.loads(pickled)  # noqa: S301 (from the process that started this one)
     torch.set_num_threads(max(order.threads // fabric.world_size, 1))
     observer = _Reporter(link) if fabric.global_rank == 0 else _Silent()
-    validation = order.validation.open() if order.validation else None
+    helps = fabric.global_rank == 0 or any(phase.features for phase in order.job.phases)
+    validation = order.validation.open() if order.validation and helps else None
     run(
         order.job,
         checkpoints.load(order.job.checkpoint),

@@ -14,8 +14,8 @@ from visionbus.training.history import Epoch
 from visionbus.training.observer import Observer
 from visionbus.vision.text import plain
 
-_TOLD = 10.0  # seconds between two lines about features
-_HASTE = 1.0  # seconds between two lines about epochs
+_FEATURES_EVERY = 10.0  # seconds between two lines about features
+_EPOCHS_EVERY = 1.0  # the same about epochs
 
 
 class TrainingProgress(Observer):
@@ -27,8 +27,7 @@ class TrainingProgress(Observer):
         self._stage, self._steps, self._done = "", 0, 0
         self._later = 0.0
         self._computing = False  # features, at present
-        self._told = 0.0
-        self._epoch_told = -math.inf
+        self._features_told, self._epoch_told = 0.0, -math.inf
         self._held_back = ""  # the last epoch, if it was not told
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -50,17 +49,13 @@ class TrainingProgress(Observer):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Remove the bar."""
-        self.say("")
+        self._flush()
         self._bar.stop()
 
     def say(self, fact: str) -> None:
         """Print a line; where that fails, as on a full disk, nothing is printed any more, and the training goes on."""
-        facts, self._held_back = (self._held_back, fact), ""
-        try:
-            for one in filter(None, facts):
-                self._console.print(plain(one), highlight=False, markup=False, soft_wrap=True)
-        except OSError:
-            self._console.quiet = True
+        self._flush()
+        self._print(fact)
 
     @contextmanager
     def decoding(self) -> Iterator[Callable[[int, int], None]]:
@@ -93,11 +88,11 @@ class TrainingProgress(Observer):
     def features(self, done: int, of: int) -> None:
         """Show of how many images the features are computed; where there is no bar, tell it now and then."""
         if not self._computing:
-            self._computing, self._told = True, time.monotonic()
+            self._computing, self._features_told = True, time.monotonic()
             self._bar.reset(self._task, description=f"{self._stage}: features", total=of)
         self._bar.update(self._task, completed=done, total=of)
-        if not self._console.is_terminal and time.monotonic() - self._told > _TOLD:
-            self._told = time.monotonic()
+        if not self._console.is_terminal and time.monotonic() - self._features_told > _FEATURES_EVERY:
+            self._features_told = time.monotonic()
             self.say(f"{self._stage}: features of {done} of {of} images")
 
     def step(self) -> None:
@@ -106,9 +101,10 @@ class TrainingProgress(Observer):
             self._show_steps()
         self._done += 1
         self._bar.advance(self._task)
+        self._flush_in_time()
 
     def epoch(self, epoch: Epoch) -> None:
-        """Print the figures of an epoch; where they take a moment each, of one a second, and of the last."""
+        """Print the figures of an epoch; where epochs take a moment each, of one a second, and of the last."""
         held_out = f", held out {epoch.validation_accuracy:.4f}" if epoch.validation_accuracy is not None else ""
         seconds = epoch.left(self._later)
         left = f", {seconds:.0f} s left" if seconds is not None else ""
@@ -116,9 +112,25 @@ class TrainingProgress(Observer):
             f"{self._stage}: epoch {epoch.number} of {epoch.of}, loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.4f}"
             f"{held_out}, {epoch.images / epoch.seconds:.0f} images/s{left}"
         )
-        if time.monotonic() - self._epoch_told >= _HASTE:
+        self._flush_in_time()
+
+    def _print(self, fact: str) -> None:
+        try:
+            self._console.print(plain(fact), highlight=False, markup=False, soft_wrap=True)
+        except OSError:
+            self._console.quiet = True
+
+    def _flush_in_time(self) -> None:
+        """Print what is held back, unless an epoch was told a moment ago."""
+        if self._held_back and time.monotonic() - self._epoch_told >= _EPOCHS_EVERY:
             self._epoch_told = time.monotonic()
-            self.say("")
+            self._flush()
+
+    def _flush(self) -> None:
+        """Print what is held back."""
+        if self._held_back:
+            self._print(self._held_back)
+            self._held_back = ""
 
     def _show_steps(self) -> None:
         self._computing = False

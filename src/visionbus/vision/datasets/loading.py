@@ -81,7 +81,7 @@ def load_evaluation_data(
     Raises:
         DatasetError: as `open_data` does, and if there are classes that the model does not know.
     """
-    if source == FASHION_MNIST and columns in {None, Columns()}:
+    if source == FASHION_MNIST and (columns or Columns()) == Columns():
         return fashion_mnist("test")
     data = open_evaluation_data(model, source, columns=columns, checks=checks, decoding=decoding)
     return data.parts[data.measuring]
