@@ -264,6 +264,58 @@ def test_processes_share_the_features_and_heed_the_time(featured, tmp_path, sile
 
 
 @pytest.mark.timeout(400)
+def test_process_that_dies_before_it_knows_what_to_do_ends_the_training(stripes, tmp_path):
+    def kill_the_first():
+        while not helpers():
+            time.sleep(0.01)
+        kill_one()
+
+    thread = threading.Thread(target=kill_the_first)
+    thread.start()
+    with pytest.raises(ProcessError, match="a process of the training failed"):
+        train(stripes(300), tmp_path / "m.onnx", epochs=1, **OPTIONS)
+    thread.join()
+    assert not helpers()
+
+
+SLOW = """
+import time
+import numpy as np
+import torch
+from visionbus.training import train
+
+class Slow(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Linear(64, 2)
+
+    def forward(self, images):
+        if self.training:
+            print("slow", flush=True)
+            time.sleep(300)
+        return self.head(images.float().flatten(1))
+
+if __name__ == "__main__":
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1), dtype=np.uint8)
+    train((images, np.arange(60) % 2), "m.onnx", network=Slow(), devices=2, precision="fp32")
+"""
+
+
+@pytest.mark.timeout(400)
+def test_processes_end_at_once_when_the_one_that_started_them_is_killed_and_leave_nothing(tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    with subprocess.Popen(
+        [sys.executable, "slow.py"], cwd=tmp_path, env=os.environ | {"TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline().startswith(b"slow")
+        started = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        _, alive = psutil.wait_procs(started, 30)
+    assert not alive
+    assert not list(tmp_path.glob("visionbus-*"))
+
+
+@pytest.mark.timeout(400)
 def test_ctrl_c_stops_processes_while_features_are_computed(featured, tmp_path, silent):
     class Impatient(type(silent)):
         def features(self, done, of):

@@ -198,7 +198,7 @@ def train(  # noqa: PLR0913 (an argument per option)
             devices=devices,
             precision=precision,
             refit=refit,
-            time_budget=None if time_budget is None else max(time_budget - (time.monotonic() - began), 1.0),
+            time_budget=None if time_budget is None else max(round(time_budget - (time.monotonic() - began), 1), 1.0),
             resume=resume,
             columns=columns,
             checks=checks,

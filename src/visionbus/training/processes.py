@@ -5,13 +5,14 @@ import math
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 import torch
@@ -107,13 +108,14 @@ def launch(
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     listener = threading.Thread(target=_listen, args=(ours, observer), daemon=True)
     with tempfile.TemporaryDirectory(prefix="visionbus-") as name:
-        train, validation = data
-        held = share(validation, Path(name)) if validation is not None else None
-        order = _pickled(_Order(job, network, share(train, Path(name)), held, threads))
+        folder, (train, validation) = Path(name), data
+        held = share(validation, folder) if validation is not None else None
+        order = folder / "order"  # in a file: Fabric looks at each byte of an argument, and pipes do not hold it
+        order.write_bytes(_pickled(_Order(job, network, share(train, folder), held, threads)))
         listener.start()
         try:
             with stop.calling(lambda: ours.send("stop")), _ended_with_this(), _port_of_its_own():
-                fabric.launch(_work, order, theirs)  # type: ignore[arg-type]  # it takes arguments, too
+                fabric.launch(_work, str(order), theirs)  # type: ignore[arg-type]  # it takes arguments, too
         except ProcessException as error:
             # One may fail as it ends; Ctrl-C may end one that is only starting, and SIGTERM to the group any.
             if not stop.requested and not _has_finished(job.checkpoint, len(checkpoint.finished) + 1):
@@ -233,11 +235,21 @@ class _Silent(Observer):
         return False
 
 
-def _work(fabric: Fabric, pickled: bytes, link: Connection) -> None:
-    """Do an order in one process of several."""
+def _end_with_parent(folder: Path) -> None:
+    """End this process at once when that which started it dies: the checkpoint may be another training's by then."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        wait([parent.sentinel])
+        shutil.rmtree(folder, ignore_errors=True)  # which nobody else removes
+        os._exit(1)
+
+
+def _work(fabric: Fabric, path: str, link: Connection) -> None:
+    """Do the order that lies in a file, in one process of several."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the process that started these decides
+    threading.Thread(target=_end_with_parent, args=(Path(path).parent,), daemon=True).start()
     keep_freed()
-    order: _Order = pickle.loads(pickled)  # noqa: S301 (from the process that started this one)
+    order: _Order = pickle.loads(Path(path).read_bytes())  # noqa: S301 (from the process that started this one)
     torch.set_num_threads(max(order.threads // fabric.world_size, 1))
     observer = _Reporter(link) if fabric.global_rank == 0 else _Silent()
     helps = fabric.global_rank == 0 or any(phase.features for phase in order.job.phases)

@@ -67,7 +67,7 @@ def _root(array: npt.NDArray[np.generic]) -> tuple[str, int] | None:
     root: object = array
     while isinstance(root, np.ndarray) and isinstance(root.base, np.ndarray):
         root = root.base
-    if not isinstance(root, np.memmap) or not root.filename or not Path(root.filename).is_file():
+    if not isinstance(root, np.memmap) or root.mode == "c" or not root.filename or not Path(root.filename).is_file():
         return None
     begin = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
     return str(root.filename), root.offset + begin

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from visionbus.vision import Dataset, DatasetError
-from visionbus.vision.datasets import open_data
+from visionbus.vision.datasets import Checks, open_data
 
 
 def put(path):
@@ -15,6 +15,12 @@ def put(path):
 
 def arrays(*labels):
     return Dataset(np.zeros((len(labels), 2, 2, 1), np.uint8), np.array(labels, np.int64), ("cats", "dogs"))
+
+
+@pytest.mark.parametrize("share", [float("nan"), -0.1, 2])
+def test_share_of_broken_files_that_is_none_is_refused(share):
+    with pytest.raises(ValueError, match="allow_broken must be a share, 0 to 1"):
+        Checks(share)
 
 
 def test_folder_of_a_single_class_is_refused_by_its_name(tmp_path):

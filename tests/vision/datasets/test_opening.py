@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -642,6 +643,46 @@ def test_rows_of_a_csv_are_numbered_as_an_editor_does(tmp_path):
     (tmp_path / "cats" / "9.png").write_bytes(b"no image")
     broken, _ = sorted(open_data(tmp_path / "t.csv").skipped, key=lambda one: one.name)
     assert broken.name == "row 12: cats/9.png"
+
+
+def test_parquet_that_is_larger_in_memory_than_it_says_is_refused(tmp_path, monkeypatch):
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is missing, so Parquet is NOT tested")
+    from pyarrow import parquet  # noqa: PLC0415 (it may be missing)
+
+    text = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 300), pyarrow.array(["x" * 100_000]))
+    columns = {"path": [f"{n}.png" for n in range(300)], "label": ["a", "b"] * 150, "text": text}
+    monkeypatch.setattr("visionbus.vision.datasets.tables._MAX_BYTES", 20 * 100_000)
+    for schema in (True, False):  # with it, the text is in memory once, too, until its rows are read
+        parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet", store_schema=schema)
+        with pytest.raises(DatasetError, match="unpacks to more than 2000000 bytes: leave out the pixels"):
+            open_data(tmp_path / "t.parquet")
+
+
+def npy(header):
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr':'<U0','fortran_order':False,'shape':(1" + "0" * 30 + ",)}",
+        "{'descr':'|u1','fortran_order':False,'shape':(0,1" + "0" * 30 + ")}",
+        "{'descr':'|u1','fortran_order':False,'shape':(True,True)}",
+        "{'descr':('<f4',),'fortran_order':False,'shape':(0,)}",
+        "{'descr':(",
+        "-" * 9000 + "1",
+        "{1:2}",
+        "{[]:1}",
+    ],
+    ids=range(8),
+)
+def test_npz_with_a_header_of_nonsense_is_refused_in_a_short_text(tmp_path, header):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", npy(header))
+        archive.writestr("labels.npy", npy(header))
+    with pytest.raises(DatasetError, match=r"no usable header in images\.npy") as caught:
+        open_data(tmp_path / "a.npz")
+    assert len(str(caught.value)) < 300
 
 
 def test_parquet_of_pixels_is_refused_in_a_short_text(tmp_path):

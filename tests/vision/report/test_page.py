@@ -200,6 +200,18 @@ def test_curves_are_drawn_where_the_file_has_a_history(write, model):
     assert "knows some by heart" in page.texts["short"]
 
 
+def test_model_that_has_learnt_nothing_is_told_to_learn_longer(write, model):
+    history = [HISTORY[0] | {"validation_accuracy": 0.1}]
+    short = Reader(write(about=model(figures={"history": history}))).texts["short"]
+    assert "It has learnt too little to tell: give it more epochs, or more time." in short
+    assert "by heart" not in short
+
+
+def test_training_that_had_to_be_done_in_time_is_told(write, model):
+    about = model(provenance={"command": "visionbus train x", "time_budget": 90.0})
+    assert "This model had to be done in time, and may lack epochs" in Reader(write(about=about)).texts["repeat"]
+
+
 def test_epochs_that_were_undone_say_nothing_of_the_model(write, model):
     undone = [*HISTORY[:1], HISTORY[1] | {"undone": True}]
     page = Reader(write(about=model(figures={"history": undone})))

@@ -23,11 +23,19 @@ class Checks:
         allow_broken: the share of files that may be broken, 0 to 1.
         keep_leaks: whether images stay in validation and test whose pixels training has, too, or that have two labels.
         outside: whether links and tables may lead to files outside of the data's folder.
+
+    Raises:
+        ValueError: if the share is out of range.
     """
 
     allow_broken: float = 0.1
     keep_leaks: bool = False
     outside: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if not 0 <= self.allow_broken <= 1:
+            raise ValueError(f"allow_broken must be a share, 0 to 1, not {self.allow_broken}")
 
 
 def check_broken(source: str | Path, skipped: Sequence[Skipped], count: int, allowed: float) -> None:

@@ -14,6 +14,7 @@ from visionbus.vision.datasets.arrays import texts
 from visionbus.vision.datasets.listing import PART_NAMES, Part
 from visionbus.vision.errors import DatasetError
 from visionbus.vision.files import open_regular
+from visionbus.vision.text import shortened
 
 _MAX_BYTES = 2**33
 _IMAGES = {"x", "images", "image", "imgs", "data", "pixels"}
@@ -78,7 +79,13 @@ def _arrays(path: Path) -> dict[str, Array]:
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> Array:
     """Read one array, after its header was compared with what the archive holds: no memory is taken for promises."""
     with archive.open(member) as file:
-        shape, dtype = _header(file)
+        try:
+            shape, dtype = _header(file)
+        except Exception as error:
+            raise DatasetError(
+                f"{path} has no usable header in {member.filename} ({shortened(str(error))}): write it again with "
+                "numpy.savez"
+            ) from error
         if dtype.hasobject:
             raise DatasetError(
                 f"{path} has Python objects in {member.filename} (a pickle, which could run code): save it as an array "
@@ -94,4 +101,6 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
+    if any(isinstance(side, bool) or side > _MAX_BYTES for side in shape):
+        raise ValueError(f"shape {shape}")
     return shape, dtype

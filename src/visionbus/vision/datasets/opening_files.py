@@ -96,7 +96,7 @@ def _classes(listing: Listing, classes: Sequence[str] | None) -> tuple[tuple[str
         where = "labels" if listing.is_table else "subfolders"
         raise DatasetError(
             f"{listing.source} has the {where} {', '.join(unknown)}, which are not among the classes: "
-            f"{', '.join(known)}"
+            f"{', '.join(known)}; take them out, or take a model that knows them"
         )
     if not learnt and classes is None:
         raise DatasetError(

@@ -16,6 +16,7 @@ from visionbus.vision.files import open_regular
 
 _MAX_LINE = 2**20  # characters
 _MAX_BYTES = 2**30
+_AT_ONCE = 256  # rows of Parquet that are unpacked at a time
 _SAMPLE = 20
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 _GUESSES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -183,10 +184,14 @@ def _parquet(table: Path) -> tuple[list[str], Iterable[tuple[int, Row]]]:
     try:
         with open_regular(table) as binary:
             document = parquet.ParquetFile(binary)
-            size = sum(document.metadata.row_group(n).total_byte_size for n in range(document.num_row_groups))
-            if size > _MAX_BYTES:
-                raise DatasetError(f"{table} unpacks to {size} bytes, more than {_MAX_BYTES}: leave out the pixels")
-            read = document.read().to_pydict()
+            rows: list[Row] = []
+            unpacked = 0  # bytes, as they are in memory: a text of many rows may be packed once
+            for batch in document.iter_batches(_AT_ONCE):
+                columns = [one.dictionary_decode() if hasattr(one, "indices") else one for one in batch.columns]
+                unpacked += sum(one.nbytes for one in columns)
+                if unpacked > _MAX_BYTES:
+                    raise DatasetError(f"{table} unpacks to more than {_MAX_BYTES} bytes: leave out the pixels")
+                rows += zip(*(one.to_pylist() for one in columns), strict=True)
     except (OSError, ArrowException) as error:
         raise DatasetError(f"{table} is not a usable Parquet file ({error}): write it again") from error
-    return list(read), enumerate(zip(*read.values(), strict=True), 1)
+    return document.schema_arrow.names, enumerate(rows, 1)

@@ -36,7 +36,7 @@ def findings(
         *_on_time(figures),
         *_on_size(found),
         *_on_classes(found, confusions),
-        *_on_learning(figures),
+        *_on_learning(figures, guess=_guess(found)),
         *_on_calibration(found),
         *_on_data(suspects, data),
     ]
@@ -69,9 +69,14 @@ def images_left_out(figures: Mapping[str, object]) -> tuple[int, int] | None:
     return (learnt, there) if isinstance(learnt, int) and isinstance(there, int) and learnt < there else None
 
 
+def _guess(found: Evaluation) -> float:
+    """Return the accuracy of always giving the same answer."""
+    return max(figures.support for figures in found.per_class.values()) / found.images
+
+
 def _on_size(found: Evaluation) -> Iterator[Finding]:
     support = {name: figures.support for name, figures in found.per_class.items()}
-    guess = max(support.values()) / found.images
+    guess = _guess(found)
     beaten = found.interval[0] > guess
     yield Finding(
         "good" if beaten else "look",
@@ -107,10 +112,12 @@ def _on_classes(found: Evaluation, confusions: list[Confusion]) -> Iterator[Find
     )
 
 
-def _on_learning(figures: Mapping[str, object]) -> Iterator[Finding]:
+def _on_learning(figures: Mapping[str, object], *, guess: float) -> Iterator[Finding]:
     last = {(curve.fit, curve.held_out): curve.points[-1][1] for curve in curves(figures, "accuracy", undone=False)}
     learnt, held_out = last.get(("decide", False)), last.get(("decide", True))
-    if learnt is not None and held_out is not None and learnt - held_out > _GAP:
+    if held_out is not None and held_out <= guess:
+        yield Finding("look", "It has learnt too little to tell: give it more epochs, or more time.")
+    elif learnt is not None and held_out is not None and learnt - held_out > _GAP:
         cure = "" if images_left_out(figures) else " More images would help most."
         yield Finding(
             "look",

@@ -101,6 +101,8 @@ def _differs(model: OnnxModel) -> str:
             f"This model learnt from {left_out[0]:,} of {left_out[1]:,} images, for want of time; the command takes "
             "the time that all of them need."
         )
+    if model.provenance.get("time_budget"):
+        return "This model had to be done in time, and may lack epochs or steps that the command takes."
     return ""
 
 
