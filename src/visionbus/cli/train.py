@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from pathlib import Path
@@ -198,7 +199,7 @@ def train(  # noqa: PLR0913 (an argument per option)
             devices=devices,
             precision=precision,
             refit=refit,
-            time_budget=None if time_budget is None else max(round(time_budget - (time.monotonic() - began), 1), 1.0),
+            time_budget=None if time_budget is None else _left(time_budget, began),
             resume=resume,
             columns=columns,
             checks=checks,
@@ -220,6 +221,11 @@ def train(  # noqa: PLR0913 (an argument per option)
         _print_trained(trained, seconds)
     if trained.stopped:
         context.exit(INTERRUPTED)
+
+
+def _left(time_budget: float, began: float) -> float:
+    """Return how many seconds of a time budget are left, in tenths, and at least one."""
+    return max(math.floor(10 * (time_budget - (time.monotonic() - began))) / 10, 1.0)
 
 
 def _check(output: Path, *, overwrite: bool, resume: bool) -> None:
