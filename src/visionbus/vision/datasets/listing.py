@@ -37,6 +37,11 @@ class Skipped:
     reason: str
 
 
+def in_row(row: int, name: str) -> str:
+    """Return what to call what stands in a row of a table."""
+    return f"row {row}: {name}"
+
+
 @dataclass(frozen=True)
 class File:
     """A file that may be an image.
@@ -57,7 +62,7 @@ class File:
 
     def broken(self, reason: str) -> Skipped:
         """Return what is told of it where it cannot be used."""
-        return Skipped(f"row {self.row}: {self.name}" if self.row else self.name, reason)
+        return Skipped(in_row(self.row, self.name) if self.row else self.name, reason)
 
 
 @dataclass(frozen=True)

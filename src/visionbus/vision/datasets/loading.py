@@ -16,7 +16,7 @@ from visionbus.vision.datasets.listing import Skipped
 from visionbus.vision.datasets.opened import TrainingData
 from visionbus.vision.datasets.opening import open_data
 from visionbus.vision.datasets.opening_files import open_files
-from visionbus.vision.datasets.tables import Columns
+from visionbus.vision.datasets.tables import Columns, are_given
 from visionbus.vision.errors import DatasetError
 from visionbus.vision.images import Input
 from visionbus.vision.model import Model
@@ -81,7 +81,7 @@ def load_evaluation_data(
     Raises:
         DatasetError: as `open_data` does, and if there are classes that the model does not know.
     """
-    if source == FASHION_MNIST and (columns or Columns()) == Columns():
+    if source == FASHION_MNIST and not are_given(columns):
         return fashion_mnist("test")
     data = open_evaluation_data(model, source, columns=columns, checks=checks, decoding=decoding)
     return data.parts[data.measuring]

@@ -15,7 +15,7 @@ from visionbus.vision.datasets.opened import TrainingData
 from visionbus.vision.datasets.opening_arrays import open_arrays
 from visionbus.vision.datasets.opening_files import open_files
 from visionbus.vision.datasets.paths import TABLES
-from visionbus.vision.datasets.tables import Columns, list_table
+from visionbus.vision.datasets.tables import Columns, are_given, list_table
 from visionbus.vision.errors import DatasetError
 from visionbus.vision.images import Input
 
@@ -51,7 +51,7 @@ def open_data(
     """
     checks, holdout, decoding = checks or Checks(), holdout or Holdout(), decoding or Decoding()
     path = Path(source) if isinstance(source, str | Path) and source != FASHION_MNIST else None
-    if columns not in {None, Columns()} and not (path and path.suffix.lower() in TABLES):
+    if are_given(columns) and not (path and path.suffix.lower() in TABLES):
         raise DatasetError(
             "columns, and the folder of a table's images, are for .csv, .tsv and .parquet: leave them out"
         )

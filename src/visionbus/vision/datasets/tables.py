@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TextIO
 
-from visionbus.vision.datasets.listing import PART_NAMES, File, Listing, Skipped
+from visionbus.vision.datasets.listing import PART_NAMES, File, Listing, Skipped, in_row
 from visionbus.vision.datasets.paths import forget_folders, objection
 from visionbus.vision.errors import DatasetError
 from visionbus.vision.files import open_regular
@@ -44,6 +44,11 @@ class Columns:
     label: str | None = None
     split: str | None = None
     folder: Path | None = None
+
+
+def are_given(columns: Columns | None) -> bool:
+    """Tell whether anything is said of columns."""
+    return columns not in {None, Columns()}
 
 
 def list_table(table: Path, columns: Columns | None = None, *, links_out: bool = False) -> Listing:
@@ -95,7 +100,7 @@ def _files(
         if isinstance(found, File):
             files.append(replace(found, row=number))
         else:
-            skipped.append(Skipped(f"row {number}: {found.name}", found.reason))
+            skipped.append(Skipped(in_row(number, found.name), found.reason))
     return files, skipped
 
 
